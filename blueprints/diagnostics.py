@@ -1,0 +1,43 @@
+"""Diagnostics: what is wrong in a blueprint, where, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """A place in a file: 1-based line and column; `end_column` is exclusive, or 0 when unknown."""
+
+    file: str
+    line: int
+    column: int
+    end_column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One problem. `str()` is the line that `verify` prints: `file:line:column: severity code: message`."""
+
+    mark: Mark
+    code: str
+    message: str
+    severity: Severity = "error"
+    related: tuple[tuple[Mark, str], ...] = field(default=())
+
+    def __str__(self) -> str:
+        return f"{self.mark}: {self.severity} {self.code}: {self.message}"
+
+
+class BlueprintError(Exception):
+    """A blueprint that cannot be run: all its diagnostics, in the file's order."""
+
+    def __init__(self, diagnostics: list[Diagnostic]) -> None:
+        super().__init__("\n".join(map(str, diagnostics)))
+        self.diagnostics = diagnostics

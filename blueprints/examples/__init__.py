@@ -1,0 +1,1 @@
+"""Examples: whole applications, each with its blueprint test."""

@@ -1,0 +1,1 @@
+"""Built-in streamlets: one file each, named as the blueprint names it."""

@@ -1,0 +1,1 @@
+"""The engine: deliveries are opened, segments become settled, their emits are released."""

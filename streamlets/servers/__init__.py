@@ -1,0 +1,1 @@
+"""Model servers: one file a protocol, named as the blueprint names it."""
