@@ -1,0 +1,364 @@
+"""A blueprint's text as nodes that know their place: file, line and column of every key and value.
+
+YAML 1.2 core rules: `on`, `no` and `1:30` are text. No custom tags, no merge keys, one document. Depth, the number of
+values and what aliases expand to are capped on the event stream, before anything is built from it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from yaml._yaml import (
+    CParser,
+)  # libyaml's: the parser written in Python takes seconds for what this takes 30 ms
+
+from blueprints.diagnostics import BlueprintError, Diagnostic, Mark
+
+MAX_FILE_BYTES = 1 << 20  # 1 MiB: a hundred times the largest blueprint seen; read whole in a millisecond
+MAX_DEPTH = 64  # nested values; the deepest real option lies at nine
+MAX_VALUES = 50_000  # values after aliases are expanded; keeps the slowest file under a second
+
+_CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+_TAG_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),),
+}  # fmt: skip
+_UNPRINTABLE = re.compile(
+    "[^\\x09\\x0a\\x0d\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]"
+)
+_INT = re.compile(r"[-+]?[0-9]{1,400}\Z")
+_BASED = re.compile(r"0(o[0-7]{1,400}|x[0-9a-fA-F]{1,400})\Z")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]{1,400}(\.[0-9]*)?)([eE][-+]?[0-9]{1,9})?\Z")
+_WORDS: dict[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+
+# What libyaml says, and what its user can do about it.
+_PROBLEMS = {
+    "mapping values are not allowed in this context": "a second ': ' on one line, or a wrong indent; "
+    "quote the value or put it on its own line",
+    "found character that cannot start any token": "a character that cannot begin a value; "
+    "indent by spaces, not tabs, and quote values that begin with @, ` or %",
+    "did not find expected key": "a key or the end of the block was expected here; check the indent",
+    "did not find expected '-' indicator": "a list item '- ' was expected here; check the indent",
+    "did not find expected node content": "a value was expected here; a bracket is not closed or empty",
+    "did not find expected ',' or '}'": "',' or '}' was expected here; a brace is not closed",
+    "did not find expected ',' or ']'": "',' or ']' was expected here; a bracket is not closed",
+    "found unexpected end of stream": "the file ends inside a quoted value; close the quote",
+    "could not find expected ':'": "a key without ': '; write 'key: value'",
+    "found undefined alias": "an alias to an anchor that is not defined before it",
+    "did not find expected <document start>": "text after the end of the document; "
+    "everything of a mapping begins in the same column",
+}
+
+
+class Entry(NamedTuple):
+    """A key of a mapping and its value."""
+
+    key: ScalarNode
+    value: Node
+
+
+@dataclass(slots=True, eq=False)
+class ScalarNode:
+    """A single value. `text` as written; `value` as YAML 1.2 resolves it; `plain`: written without quotes.
+
+    `variables`: the environment variables that were filled in; `from_file`: the value is a mounted file's.
+    """
+
+    mark: Mark
+    text: str
+    value: Any
+    plain: bool = True
+    variables: tuple[str, ...] = ()
+    has_default: bool = False
+    is_unset: bool = False
+    end_line: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class MappingNode:
+    """Keys and values in the file's order; of a repeated key the first stands."""
+
+    mark: Mark
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    def get(self, key: str) -> Node | None:
+        """Return the value of a key, or None when it is absent."""
+        entry = self.entries.get(key)
+        return entry.value if entry else None
+
+
+@dataclass(slots=True, eq=False)
+class SequenceNode:
+    """A list of values."""
+
+    mark: Mark
+    items: list[Node] = field(default_factory=list)
+
+
+Node = ScalarNode | MappingNode | SequenceNode
+
+
+@dataclass(slots=True)
+class Source:
+    """A file as it was read: its nodes, its lines for frames, and what was found while reading.
+
+    `hidden`: lines that hold a secret in clear, with the column from which on nothing may be shown.
+    """
+
+    file: str
+    root: MappingNode
+    lines: list[str]
+    diagnostics: list[Diagnostic]
+    hidden: dict[int, int] = field(default_factory=dict)
+
+
+def resolve(text: str) -> Any:
+    """Return the value of a plain scalar by the core schema of YAML 1.2."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] in "+-.0123456789":
+        if _INT.match(text):
+            return int(text)
+        if _BASED.match(text):
+            return int(text, 0)
+        if _FLOAT.match(text):
+            return float(text)
+    return text
+
+
+def plain(node: Node | None) -> Any:
+    """Return a node as plain Python: dict, list, str, int, float, bool or None."""
+    if isinstance(node, MappingNode):
+        return {key: plain(entry.value) for key, entry in node.entries.items()}
+    if isinstance(node, SequenceNode):
+        return [plain(item) for item in node.items]
+    return None if node is None else node.value
+
+
+def scalars(node: Node) -> Iterator[ScalarNode]:
+    """Yield every value below a node, in the file's order; keys are not values."""
+    if isinstance(node, ScalarNode):
+        yield node
+    else:
+        children = node.items if isinstance(node, SequenceNode) else [e.value for e in node.entries.values()]
+        for child in children:
+            yield from scalars(child)
+
+
+def read(path: Path, shown_as: str | None = None) -> Source:
+    """Return a file's nodes. Raises: BlueprintError (`missing-file`, `yaml-syntax`), never anything else."""
+    name = shown_as if shown_as is not None else os.fspath(path)
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                _fail(Mark(name, 1, 1), f"the file has {size:,} bytes; more than 1 MiB is refused unread")
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as exc:
+        reason = (exc.strerror or type(exc).__name__).lower()
+        raise BlueprintError(
+            [Diagnostic(Mark(name, 1, 1), "missing-file", f"the blueprint cannot be read: {reason}")]
+        ) from exc
+    if len(raw) > MAX_FILE_BYTES:  # a pipe has no size beforehand
+        _fail(Mark(name, 1, 1), "more than 1 MiB; a blueprint of this size is refused")
+    return parse(raw, name)
+
+
+def parse(raw: bytes | str, file: str) -> Source:
+    """Return the nodes of a text. Raises: BlueprintError (`yaml-syntax`)."""
+    if isinstance(raw, str):
+        text = raw
+    else:
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as exc:
+            before = raw[: exc.start].decode("utf-8-sig", "replace")
+            line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+            _fail(
+                Mark(file, line, column), f"byte 0x{raw[exc.start]:02x} is not UTF-8; save the file as UTF-8"
+            )
+    if found := _UNPRINTABLE.search(text):
+        before = text[: found.start()]
+        mark = Mark(file, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+        _fail(mark, f"control character U+{ord(found[0]):04X} is not allowed")
+    return _Builder(text, file).build()
+
+
+def _fail(mark: Mark, message: str) -> Any:
+    raise BlueprintError([Diagnostic(mark, "yaml-syntax", message)])
+
+
+@dataclass(slots=True)
+class _Anchor:
+    """A finished anchored node, how many values it holds and how deep it is."""
+
+    node: Node
+    values: int
+    height: int
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end has not been seen."""
+
+    node: MappingNode | SequenceNode
+    anchor: str | None
+    values_before: int
+    height: int = 0
+    key: ScalarNode | None = None
+
+
+class _Builder:
+    def __init__(self, text: str, file: str) -> None:
+        self.text, self.file = text, file
+        self.lines = text.splitlines()
+        self.diagnostics: list[Diagnostic] = []
+        self.anchors: dict[str, _Anchor | None] = {}
+        self.stack: list[_Open] = []
+        self.values = 0
+        self.root: Node | None = None
+
+    def mark(self, event: Any) -> Mark:
+        start, end = event.start_mark, event.end_mark
+        width = end.column + 1 if end.line == start.line else 0
+        return Mark(self.file, start.line + 1, start.column + 1, width)
+
+    def build(self) -> Source:
+        parser = CParser(self.text)
+        try:
+            while True:
+                event = parser.get_event()
+                if event is None or isinstance(event, yaml.StreamEndEvent):
+                    break
+                self.take(event)
+        except yaml.MarkedYAMLError as exc:
+            place = exc.problem_mark or exc.context_mark
+            line = min(place.line + 1, max(1, len(self.lines))) if place else 1
+            column = place.column + 1 if place and line == place.line + 1 else 1
+            problem = exc.problem or "not YAML"
+            message = _PROBLEMS.get(problem, problem)
+            if exc.context_mark and exc.context_mark.line + 1 < line:
+                message += f" (began at line {exc.context_mark.line + 1})"
+            _fail(Mark(self.file, line, column), message)
+        except yaml.YAMLError as exc:
+            _fail(Mark(self.file, 1, 1), f"not YAML: {str(exc).splitlines()[0]}")
+        finally:
+            parser.dispose()
+        if self.root is None or (isinstance(self.root, ScalarNode) and self.root.value is None):
+            _fail(Mark(self.file, 1, 1), "the file is empty; 'streamlets new NAME' writes a first blueprint")
+        if not isinstance(self.root, MappingNode):
+            mark = self.root.mark if self.root else Mark(self.file, 1, 1)
+            _fail(mark, "a blueprint is a mapping: name, streamlets, topics")
+        assert isinstance(self.root, MappingNode)
+        return Source(self.file, self.root, self.lines, self.diagnostics)
+
+    def take(self, event: Any) -> None:
+        if isinstance(event, yaml.ScalarEvent):
+            self.check_tag(event, self.mark(event))
+            self.add(self.scalar(event), event.anchor)
+        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            mark = self.mark(event)
+            self.check_tag(event, mark)
+            if len(self.stack) >= MAX_DEPTH:
+                _fail(mark, f"nested deeper than {MAX_DEPTH} levels")
+            is_mapping = isinstance(event, yaml.MappingStartEvent)
+            node: MappingNode | SequenceNode = MappingNode(mark) if is_mapping else SequenceNode(mark)
+            if self.stack and self.stack[-1].key is None and isinstance(self.stack[-1].node, MappingNode):
+                _fail(mark, "a key must be text, not a list or a mapping; a value like {{ x }} needs quotes")
+            if event.anchor:
+                self.anchors[event.anchor] = None
+            self.stack.append(_Open(node, event.anchor, self.values))
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            done = self.stack.pop()
+            self.count(1, done.node.mark)
+            self.place(done.node, done.height)
+            if done.anchor:
+                self.anchors[done.anchor] = _Anchor(done.node, self.values - done.values_before, done.height)
+        elif isinstance(event, yaml.AliasEvent):
+            self.alias(event)
+        elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
+            _fail(
+                self.mark(event), "a second document; a blueprint is one document ('---' only at its start)"
+            )
+
+    def check_tag(self, event: Any, mark: Mark) -> None:
+        if event.tag and event.tag != "!" and event.tag not in _CORE_TAGS:
+            _fail(mark, f"the tag '{event.tag[:60]}' is not allowed; a blueprint has no custom tags")
+
+    def scalar(self, event: Any) -> ScalarNode:
+        tag = (event.tag or "").rpartition(":")[2]
+        is_plain = event.style in (None, "") and tag in ("", "int", "float", "bool", "null")
+        value = resolve(event.value) if is_plain or tag in ("int", "float", "bool", "null") else event.value
+        node = ScalarNode(self.mark(event), event.value, value, is_plain, end_line=event.end_mark.line + 1)
+        if tag in _TAG_TYPES and type(value) not in _TAG_TYPES[tag]:
+            _fail(node.mark, f"the tag '!!{tag}' does not fit this value")
+        return node
+
+    def alias(self, event: Any) -> None:
+        mark = self.mark(event)
+        if event.anchor not in self.anchors:
+            _fail(mark, f"no anchor '&{event.anchor[:60]}' is defined before this alias")
+        anchor = self.anchors[event.anchor]
+        if anchor is None:
+            _fail(mark, f"the alias '*{event.anchor[:60]}' stands inside its own anchor")
+        assert anchor is not None
+        if len(self.stack) + anchor.height > MAX_DEPTH:
+            _fail(mark, f"nested deeper than {MAX_DEPTH} levels once aliases are expanded")
+        self.count(anchor.values, mark)
+        self.place(anchor.node, anchor.height)
+
+    def add(self, node: ScalarNode, anchor: str | None) -> None:
+        self.count(1, node.mark)
+        self.place(node, 0)
+        if anchor:
+            self.anchors[anchor] = _Anchor(node, 1, 0)
+
+    def count(self, values: int, mark: Mark) -> None:
+        self.values += values
+        if self.values > MAX_VALUES:
+            _fail(mark, f"more than {MAX_VALUES:,} values once aliases are expanded; a blueprint is smaller")
+
+    def place(self, node: Node, height: int) -> None:
+        if not self.stack:
+            self.root = node
+            return
+        parent = self.stack[-1]
+        parent.height = max(parent.height, height + 1)
+        if isinstance(parent.node, SequenceNode):
+            parent.node.items.append(node)
+        elif parent.key is None:
+            if not isinstance(node, ScalarNode):
+                _fail(node.mark, "a key must be text, not a list or a mapping")
+            assert isinstance(node, ScalarNode)
+            if node.text == "<<" and node.plain:
+                _fail(
+                    node.mark,
+                    "merge keys ('<<') are not YAML 1.2; write the fields out, or use an alias as the value",
+                )
+            parent.key = node
+        else:
+            key, parent.key = parent.key, None
+            first = parent.node.entries.get(key.text)
+            if first is None:
+                parent.node.entries[key.text] = Entry(key, node)
+                return
+            self.diagnostics.append(
+                Diagnostic(
+                    key.mark,
+                    "duplicate-key",
+                    f"'{key.text}' is already set at line {first.key.mark.line}; remove one of the two",
+                    related=((first.key.mark, "set here first"),),
+                )
+            )
