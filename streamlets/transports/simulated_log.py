@@ -31,23 +31,31 @@ class Transaction(msgspec.Struct, eq=False):
     offsets: dict[TopicPartition, int]
     is_open: bool = True
     is_committed: bool = False
+    visible_at: int = -1
     partitions: list[Partition] = []
 
 
 class Stored(msgspec.Struct, eq=False):
-    """A record as it lies in a partition; `transaction` None: visible at once."""
+    """A record as it lies in a partition; `transaction` None: visible at once, from the step `written_at` on."""
 
     delivery: Delivery
     transaction: Transaction | None
+    written_at: int
 
     @property
     def is_visible(self) -> bool:
         return self.transaction is None or self.transaction.is_committed
 
+    @property
+    def visible_at(self) -> int:
+        """The step of the log at which it became visible; -1: never."""
+        return self.written_at if self.transaction is None else self.transaction.visible_at
+
 
 class Commit(msgspec.Struct, frozen=True):
-    """One commit of offsets, in the order in which they took place, and how many records came with it."""
+    """One commit of offsets: at which step of the log, and how many records became visible with it."""
 
+    at: int
     at_s: float
     group: str
     offsets: dict[TopicPartition, int]
@@ -55,17 +63,21 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class Partition:
-    """Records in the order of their offsets, with gaps where markers, compaction or aborted records lie."""
+    """Records in the order of their offsets, with gaps where markers, compaction or aborted records lie.
+
+    `history` keeps all that was ever written, for whoever judges a run.
+    """
 
     def __init__(self, name: TopicPartition) -> None:
         self.name = name
         self.first = 0
         self.end = 0
+        self.history: list[Stored] = []
         self._offsets: list[int] = []
         self._stored: list[Stored] = []
         self._open: dict[Transaction, int] = {}
 
-    def append(self, record: Record, now_s: float, transaction: Transaction | None) -> int:
+    def append(self, record: Record, now_s: float, transaction: Transaction | None, step: int) -> int:
         """Return the offset of the record, now at the end."""
         offset = self.end
         timestamp_ms = record.timestamp_ms or int(now_s * 1000)
@@ -79,7 +91,8 @@ class Partition:
             record.headers,
         )
         self._offsets.append(offset)
-        self._stored.append(Stored(delivery, transaction))
+        self.history.append(Stored(delivery, transaction, step))
+        self._stored.append(self.history[-1])
         self.end = offset + 1
         if transaction is not None and transaction not in self._open:
             self._open[transaction] = offset
@@ -264,12 +277,16 @@ class Group:
 
 
 class SimulatedLog:
-    """Topics and groups in memory: what lasts while simulated workers come and go. Give it the run's clock."""
+    """Topics and groups in memory: what lasts while simulated workers come and go. Give it the run's clock.
+
+    `step` counts what became visible: appends outside transactions and commits.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.specs: dict[str, TopicSpec] = {}
         self.commits: list[Commit] = []
+        self.step = 0
         self._partitions: dict[str, list[Partition]] = {}
         self._groups: dict[str, Group] = {}
         self._open: set[Transaction] = set()
@@ -310,7 +327,9 @@ class SimulatedLog:
     def append(self, record: Record, transaction: Transaction | None = None) -> int:
         """Return the offset of a record, now in its partition; visible at once without a transaction."""
         place = TopicPartition(record.topic, record.partition)
-        offset = self.partition(place).append(record, self.clock.now_s(), transaction)
+        if transaction is None:
+            self.step += 1
+        offset = self.partition(place).append(record, self.clock.now_s(), transaction, self.step)
         if transaction is None:
             self.notify()
         return offset
@@ -332,6 +351,7 @@ class SimulatedLog:
             partition.finish(transaction, gap)
         if commit:
             self.commit(transaction.group, transaction.offsets, records)
+            transaction.visible_at = self.step
         self.notify()
 
     def finish_later(
@@ -343,9 +363,10 @@ class SimulatedLog:
         )
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, int], records: int) -> None:
-        """Set the offsets of a group."""
+        """Set the offsets of a group: a step of the log."""
+        self.step += 1
         self.group(group).committed.update(offsets)
-        self.commits.append(Commit(self.clock.monotonic_s(), group, dict(offsets), records))
+        self.commits.append(Commit(self.step, self.clock.monotonic_s(), group, dict(offsets), records))
 
     def has_open(self, group: str, partitions: Iterable[TopicPartition]) -> bool:
         """Return whether an open transaction may still move the group's offsets there."""

@@ -8,7 +8,7 @@ import pytest
 from streamlets.engine.virtual import VirtualClock, virtual_run
 from streamlets.errors import Fatal, Rejected
 from streamlets.event import Record
-from streamlets.transports.simulated import Calm, Crashed, Fortune, SimulatedTransport
+from streamlets.transports.simulated import Crashed, SimulatedTransport
 from streamlets.transports.simulated_log import SimulatedLog
 from streamlets.transports.transport import (
     Aborted,
@@ -20,6 +20,7 @@ from streamlets.transports.transport import (
     Transport,
     UnknownOutcome,
 )
+from streamlets.transports.weather import Calm, Fortune
 
 IN = [TopicPartition("in", n) for n in range(4)]
 
