@@ -115,6 +115,11 @@ def window_id(streamlet: str, port: str, partition: int, key: str, first: str, l
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def timestamp(unix_s: float) -> str:
+    """Return Unix seconds as RFC 3339 text in UTC, to the millisecond."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def fingerprint(event_id: str) -> int:
     """Return the id as a number below 2**128, for the account's sums: our own ids as they are, others hashed."""
     if len(event_id) == 32:

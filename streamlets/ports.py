@@ -115,7 +115,8 @@ class Outcome(msgspec.Struct):
 class State(Protocol):
     """Small state of one partition: a map of JSON values, saved in the release of what changed it.
 
-    It may be changed in `admit` and, where `overlap` is 1, in `process` and `due`; elsewhere a change raises.
+    It may be changed in `admit`, or where there is no `admit` and `overlap` is 1 in `process` and `due`; elsewhere a
+    change raises.
     At most 100,000 entries and 64 MiB a partition. Not a database.
     """
 
@@ -129,7 +130,8 @@ class Batch(msgspec.Struct):
     """Deliveries of one partition, oldest first, with that partition's state.
 
     `plan` is what `admit` returned. `deliveries` may have gaps in their offsets. `ending` is set on the last call of
-    `due` of a bounded run: close what is open.
+    `due` of a bounded run: close what is open. `full` is set when what is held has reached its bound: close the
+    oldest window early, marked `closed: bound`.
     """
 
     inlet: str
@@ -139,6 +141,7 @@ class Batch(msgspec.Struct):
     state: State
     plan: Any = None
     ending: bool = False
+    full: bool = False
 
 
 class Table(Protocol):
