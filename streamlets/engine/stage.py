@@ -247,7 +247,7 @@ class Stage:
                 f"{self.name}: the group's offset in {where.topic}/{where.partition} is {committed}, "
                 f"but its state is true at {row.offset if row else 'no offset'}",
                 code="state-differs",
-                hint="offsets or state were changed from outside; restore both, or delete the group and its state topic",
+                hint="offsets or state were changed from outside: restore both, or delete group and state topic",
             )
         return Owned(where, self._inlets[where.topic], state, row)
 
@@ -319,7 +319,7 @@ class Stage:
             await asyncio.sleep(0)
 
     def _step_over_gaps(self, consumer: Consumer) -> None:
-        """Commit past what a log leaves behind the last record (markers, compaction), so that lag reads zero."""
+        """Commit past what a log leaves behind its last record: lag reads zero then."""
         for where, owned in self._owned.items():
             if owned.is_alive and owned.is_quiet and not owned.held and not owned.ledger.has_old_done:
                 position = consumer.position(where)
