@@ -48,6 +48,7 @@ LOW_BYTES = 32 << 20
 HELD_EVENTS = 100_000  # held by a partition, and
 DONE_RANGES = 1_000  # settled ranges beyond its commit: at either bound the oldest window closes early
 RELEASE_RECORDS = 10_000  # the most records of one release: a transaction stays open for milliseconds
+LOGGED_EACH = 5  # dead letters of one code that are logged one by one
 RETRY_S = (0.05, 5.0)  # first and longest wait before an aborted release is tried again
 
 
@@ -103,6 +104,7 @@ class Stage:
         self._is_released_done = False
         self._failure: Fatal | None = None
         self._n_left: int | None = None
+        self._n_dead: dict[str, int] = {}  # dead letters by code, for the log's sake
         self._admit = getattr(streamlet, "admit", None)
         self._lost = getattr(streamlet, "lost", None)
         self._is_releasing = False
@@ -518,7 +520,9 @@ class Stage:
         now_s = self._clock.now_s()
         timestamp_ms = int(now_s * 1000)
         letters = [*letters, *((deliveries[d.index], d) for d in outcome.dead)]
-        records = self._records(deliveries, outcome, letters, tally, timestamp_ms)
+        records = self._records(
+            deliveries, outcome, letters, tally, timestamp_ms, _origin(owned, deliveries, outcome)
+        )
         if letters:
             now = timestamp(now_s)
             dropped = INVALID if self._entrance.drops else ()
@@ -537,15 +541,7 @@ class Stage:
                     continue
                 tally.count(letter.fate, 1)
                 records.append(self._outflow.dead_letter(delivery, letter, now, timestamp_ms))
-                log.warning(
-                    "dead-letter streamlet=%s code=%s topic=%s partition=%d offset=%d reason=%s",
-                    self.name,
-                    letter.code,
-                    delivery.topic,
-                    delivery.partition,
-                    delivery.offset,
-                    letter.reason,
-                )
+                self._log_dead_letter(delivery, letter)
         held = self._count(owned, entry, deliveries, outcome, letters, tally)
         owned.ledger.settle(
             entry, records=records, changes=changes, tally=tally, held=held, settles=outcome.settles
@@ -556,6 +552,21 @@ class Stage:
         self.gauges.settled(entry.n_events)
         self._wanted.set()
 
+    def _log_dead_letter(self, delivery: Delivery, letter: DeadLetter) -> None:
+        n = self._n_dead[letter.code] = self._n_dead.get(letter.code, 0) + 1
+        if n > LOGGED_EACH and n & (n - 1):
+            return  # a flood is logged at its powers of two: the topic has every one
+        log.warning(
+            "dead-letter streamlet=%s code=%s topic=%s partition=%d offset=%d n=%d reason=%s",
+            self.name,
+            letter.code,
+            delivery.topic,
+            delivery.partition,
+            delivery.offset,
+            n,
+            letter.reason,
+        )
+
     def _records(
         self,
         deliveries: Sequence[Delivery],
@@ -563,13 +574,14 @@ class Stage:
         letters: list[tuple[Delivery, DeadLetter]],
         tally: Tally,
         timestamp_ms: int,
+        origin: str,
     ) -> list[Record]:
         emits = outcome.emits
         dead = {letter.index for letter in outcome.dead}
         while True:
             attempt = Tally()
             try:
-                records = self._outflow.records(emits, deliveries, "", attempt, timestamp_ms)
+                records = self._outflow.records(emits, deliveries, origin, attempt, timestamp_ms)
             except KeyRejected as exc:
                 # All of an event's outputs or none: an emit without its key takes its siblings with it.
                 emits = [emit for emit in emits if emit.parent != exc.parent]
@@ -796,6 +808,20 @@ def _merge(answers: Sequence[Outcome | Failure]) -> Outcome:
             merged.fates[k + start] = fate
         start = i + 1
     return merged
+
+
+def _origin(owned: Owned, deliveries: Sequence[Delivery], outcome: Outcome) -> str:
+    """Return the origin of emits without a parent: the last delivery that settles with them."""
+    held = set(outcome.held)
+    offset: int | str = "-"
+    for i in range(len(deliveries) - 1, -1, -1):
+        if i not in held:
+            offset = deliveries[i].offset
+            break
+    else:
+        if outcome.settles:
+            offset = max(last for _, last in outcome.settles)
+    return f"{owned.where.topic}/{owned.where.partition}/{offset}"
 
 
 def _id(delivery: Delivery) -> str:
