@@ -71,22 +71,19 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class ScalarNode:
-    """A single value. `raw` as written, `text` with the environment filled in, `value` as YAML 1.2 resolves it.
+    """A single value. `text` as written; `value` as YAML 1.2 resolves it; `plain`: written without quotes.
 
-    `plain`: written without quotes. `variables`: the environment variables that were filled in; `is_unset`: one of
-    them has no value; `is_default`: one of them has the value that the blueprint gives it. Messages show `raw`, never
-    `text`: what comes from the environment may be a secret.
+    `variables`: the environment variables that were filled in; `from_file`: the value is a mounted file's.
     """
 
     mark: Mark
-    raw: str
     text: str
     value: Any
     plain: bool = True
-    end_line: int = 0
     variables: tuple[str, ...] = ()
+    has_default: bool = False
     is_unset: bool = False
-    is_default: bool = False
+    end_line: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -304,9 +301,7 @@ class _Builder:
         tag = (event.tag or "").rpartition(":")[2]
         is_plain = event.style in (None, "") and tag in ("", "int", "float", "bool", "null")
         value = resolve(event.value) if is_plain or tag in ("int", "float", "bool", "null") else event.value
-        node = ScalarNode(
-            self.mark(event), event.value, event.value, value, is_plain, event.end_mark.line + 1
-        )
+        node = ScalarNode(self.mark(event), event.value, value, is_plain, end_line=event.end_mark.line + 1)
         if tag in _TAG_TYPES and type(value) not in _TAG_TYPES[tag]:
             _fail(node.mark, f"the tag '!!{tag}' does not fit this value")
         return node

@@ -12,7 +12,12 @@ import msgspec
 
 
 class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a model server is and how to speak to it. `headers` and `metadata` may hold secrets: never log them."""
+    """Where a model server is and how to speak to it. `headers` and `metadata` may hold secrets: never log them.
+
+    `path` goes before the protocol's own paths. `reach`: None for a URL that the operator wrote; for one that came in
+    an event, the networks (CIDR) that it may lead to beside public addresses: the address that is connected to is
+    checked against them at every new connection.
+    """
 
     url: str
     headers: dict[str, str] = {}
@@ -20,6 +25,7 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     timeout_s: float = 10.0
     weight: float = 1.0
+    reach: tuple[str, ...] | None = None
 
 
 class Tensor(msgspec.Struct, gc=False):
