@@ -23,13 +23,17 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One problem. `str()` is the line that `verify` prints: `file:line:column: severity code: message`."""
+    """One problem. `str()` is the line that `verify` prints: `file:line:column: severity code: message`.
+
+    `frame`: the source line with a caret below the place, for a terminal; empty where there is nothing to show.
+    """
 
     mark: Mark
     code: str
     message: str
     severity: Severity = "error"
     related: tuple[tuple[Mark, str], ...] = field(default=())
+    frame: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.mark}: {self.severity} {self.code}: {self.message}"

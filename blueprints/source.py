@@ -71,19 +71,22 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class ScalarNode:
-    """A single value. `text` as written; `value` as YAML 1.2 resolves it; `plain`: written without quotes.
+    """A single value. `raw` as written, `text` with the environment filled in, `value` as YAML 1.2 resolves it.
 
-    `variables`: the environment variables that were filled in; `from_file`: the value is a mounted file's.
+    `plain`: written without quotes. `variables`: the environment variables that were filled in; `is_unset`: one of
+    them has no value; `is_default`: one of them has the value that the blueprint gives it. Messages show `raw`, never
+    `text`: what comes from the environment may be a secret.
     """
 
     mark: Mark
+    raw: str
     text: str
     value: Any
     plain: bool = True
-    variables: tuple[str, ...] = ()
-    has_default: bool = False
-    is_unset: bool = False
     end_line: int = 0
+    variables: tuple[str, ...] = ()
+    is_unset: bool = False
+    is_default: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -301,7 +304,9 @@ class _Builder:
         tag = (event.tag or "").rpartition(":")[2]
         is_plain = event.style in (None, "") and tag in ("", "int", "float", "bool", "null")
         value = resolve(event.value) if is_plain or tag in ("int", "float", "bool", "null") else event.value
-        node = ScalarNode(self.mark(event), event.value, value, is_plain, end_line=event.end_mark.line + 1)
+        node = ScalarNode(
+            self.mark(event), event.value, event.value, value, is_plain, event.end_mark.line + 1
+        )
         if tag in _TAG_TYPES and type(value) not in _TAG_TYPES[tag]:
             _fail(node.mark, f"the tag '!!{tag}' does not fit this value")
         return node

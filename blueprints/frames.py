@@ -1,0 +1,29 @@
+"""The source line of a problem with a caret below its place."""
+
+from __future__ import annotations
+
+from blueprints.diagnostics import Mark
+from blueprints.source import Source
+
+WIDTH = 100  # characters of a line that are shown; a terminal is seldom wider
+
+
+def frame(mark: Mark, source: Source) -> str:
+    """Return the line and the caret below it. What follows a secret in clear is not shown."""
+    if not 1 <= mark.line <= len(source.lines):
+        return ""
+    line = source.lines[mark.line - 1]
+    hidden_from = source.hidden.get(mark.line)
+    if hidden_from is not None:
+        line = line[: hidden_from - 1] + "***"
+    start = max(0, mark.column - 1)
+    first = max(0, start - WIDTH // 2) if len(line) > WIDTH else 0
+    shown = line[first : first + WIDTH]
+    if not shown.strip():
+        return ""
+    caret_at = min(start - first, len(shown))
+    width = mark.end_column - mark.column if mark.end_column > mark.column else 1
+    width = max(1, min(width, len(shown) - caret_at))
+    pad = "".join("\t" if char == "\t" else " " for char in shown[:caret_at])
+    gutter = f"{mark.line:>5} | "
+    return f"{gutter}{shown}\n{' ' * (len(gutter) - 2)}| {pad}{'^' * width}"

@@ -1,0 +1,140 @@
+"""Contracts: the schemas that the blueprint names, keys, and whether what is written on an edge can be read there."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from blueprints.compatible import misfits
+from blueprints.diagnostics import Mark
+from blueprints.expressions import ExpressionError, parse
+from blueprints.fields import Section
+from blueprints.lint.draft import Draft, TopicDraft
+from blueprints.plan import ContractPlan
+
+MAX_SCHEMA_BYTES = 1 << 20  # 1 MiB, as a blueprint itself
+
+
+def check(draft: Draft) -> None:
+    for name, section in draft.top.get("contracts", {}).items():
+        contract = _contract(draft, name, section)
+        if contract is not None:
+            draft.contracts[name] = contract
+    for topic in draft.topics.values():
+        topic.contract = draft.contracts.get(topic.section.get("contract", ""))
+        _check_key(draft, topic)
+        _check_edges(draft, topic)
+
+
+def _contract(draft: Draft, name: str, section: Section) -> ContractPlan | None:
+    written = [field for field in section.level.names() if section.has(field)]
+    if len(written) != 1:
+        if not section.node.entries or written:
+            message = f"{section.what} names one of {' or '.join(section.level.names())}"
+            draft.error(section.mark, "bad-value" if written else "missing-field", message)
+        return None
+    kind = written[0]
+    source = section.get(kind)
+    if source is None:
+        return None
+    read = _read_file if kind == "json-schema" else _read_model
+    schema = read(draft, source, section.at(kind))
+    if schema is None:
+        return None
+    return ContractPlan(name, "json-schema" if kind == "json-schema" else "python", source, schema)
+
+
+def _read_file(draft: Draft, source: str, mark: Mark) -> Mapping[str, Any] | None:
+    try:
+        with (draft.base_dir / source).open("rb") as file:
+            raw = file.read(MAX_SCHEMA_BYTES + 1)
+    except (OSError, ValueError) as exc:
+        reason = (getattr(exc, "strerror", None) or str(exc)).lower()
+        draft.error(mark, "missing-file", f"the schema '{source}' cannot be read: {reason}")
+        return None
+    if len(raw) > MAX_SCHEMA_BYTES:
+        draft.error(mark, "bad-value", f"the schema '{source}' is larger than 1 MiB")
+        return None
+    try:
+        schema = json.loads(raw)
+    except json.JSONDecodeError as exc:
+        where = f"line {exc.lineno}, column {exc.colno}"
+        draft.error(mark, "bad-value", f"the schema '{source}' is not JSON: {exc.msg.lower()} at {where}")
+    except (UnicodeDecodeError, RecursionError, ValueError):
+        draft.error(mark, "bad-value", f"the schema '{source}' is not JSON in UTF-8")
+    else:
+        if isinstance(schema, dict):
+            return schema
+        draft.error(mark, "bad-value", f"the schema '{source}' is not a JSON object")
+    return None
+
+
+def _read_model(draft: Draft, source: str, mark: Mark) -> Mapping[str, Any] | None:
+    module_name, colon, name = source.partition(":")
+    if not colon or not module_name or not name:
+        draft.error(mark, "bad-value", f"a model is written as package.module:Name, not '{source}'")
+        return None
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as exc:  # noqa: BLE001 - whatever a user's module raises is its author's to read
+        reason = f"{type(exc).__name__}: {exc}" if isinstance(exc, ImportError) else type(exc).__name__
+        draft.error(mark, "import-failed", f"'{module_name}' cannot be imported: {reason}")
+        return None
+    model = getattr(module, name, None)
+    describe = getattr(model, "model_json_schema", None)
+    if describe is None:
+        problem = "is no pydantic model" if model is not None else "is not there"
+        draft.error(mark, "import-failed", f"'{name}' of '{module_name}' {problem}")
+        return None
+    schema: Mapping[str, Any] = describe()
+    return schema
+
+
+def _check_key(draft: Draft, topic: TopicDraft) -> None:
+    key = topic.section.get("key")
+    if key is None:
+        return
+    try:
+        parse(key)
+    except ExpressionError as exc:
+        draft.error(topic.section.at("key"), "bad-expression", f"the key of '{topic.name}': {exc}")
+
+
+def _check_edges(draft: Draft, topic: TopicDraft) -> None:
+    """Compare each writer with the topic's contract, and that, or each writer, with each reader."""
+    agreed = topic.contract
+    writers = [(str(use.ref), use.port.contract, use.mark) for use in topic.producers if use.port]
+    if agreed is not None and agreed.json_schema is not None:
+        for name, schema, mark in writers:
+            _compare(draft, name, schema, f"the contract '{agreed.name}'", agreed.json_schema, mark)
+        writers = [(f"the contract '{agreed.name}'", agreed.json_schema, topic.section.mark)]
+    for consumer in topic.consumers:
+        if consumer.port is None:
+            continue
+        for name, schema, _ in writers:
+            _compare(draft, name, schema, str(consumer.ref), consumer.port.contract, consumer.mark)
+
+
+def _compare(
+    draft: Draft,
+    writer: str,
+    written: Mapping[str, Any] | None,
+    reader: str,
+    accepted: Mapping[str, Any] | None,
+    mark: Mark,
+) -> None:
+    if written is None or accepted is None:
+        return
+    for misfit in misfits(written, accepted):
+        field = f"field '{misfit.field}'" if misfit.path else "the data"
+        message = (
+            f"{_titled(writer, written)} does not fit {_titled(reader, accepted)}: {field} {misfit.reason}"
+        )
+        draft.error(mark, "incompatible-contract", message)
+
+
+def _titled(name: str, schema: Mapping[str, Any]) -> str:
+    title = schema.get("title")
+    return name if not title or name.startswith("the contract") else f"{name} ({title})"

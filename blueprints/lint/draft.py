@@ -1,0 +1,190 @@
+"""A draft: a blueprint under the linter, what is known of it so far, and the problems found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from blueprints.catalog import Catalog, Port, StreamletType
+from blueprints.diagnostics import Diagnostic, Mark, Severity
+from blueprints.fields import INVALID, Section
+from blueprints.model import BLUEPRINT
+from blueprints.plan import ContractPlan, PortRef
+from blueprints.source import MappingNode, Node, ScalarNode, Source, scalars
+
+
+@dataclass(slots=True)
+class StreamletDraft:
+    """A streamlet, what `use` named, its options and the ports that they give. `is_sound`: no problem so far."""
+
+    name: str
+    section: Section
+    type: StreamletType | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    ports: dict[str, Port] = field(default_factory=dict)
+    is_sound: bool = True
+
+    @property
+    def use(self) -> str:
+        return str(self.section.get("use", ""))
+
+
+@dataclass(slots=True)
+class PortUse:
+    """A port as a topic names it, with what it turned out to be: None where there is no such streamlet or port."""
+
+    ref: PortRef
+    mark: Mark
+    streamlet: StreamletDraft | None = None
+    port: Port | None = None
+
+
+@dataclass(slots=True)
+class TopicDraft:
+    """A topic, the ports that it joins, and its contract."""
+
+    name: str
+    section: Section
+    log_name: str
+    producers: list[PortUse] = field(default_factory=list)
+    consumers: list[PortUse] = field(default_factory=list)
+    contract: ContractPlan | None = None
+
+    @property
+    def is_external(self) -> bool:
+        return bool(self.section.get("external", False))
+
+
+class Draft:
+    """A blueprint under the linter."""
+
+    def __init__(
+        self, root: MappingNode, sources: Mapping[str, Source], catalog: Catalog, base_dir: Path
+    ) -> None:
+        self.root, self.sources, self.catalog, self.base_dir = root, sources, catalog, base_dir
+        self.diagnostics: list[Diagnostic] = []
+        self.secrets: set[int] = set()
+        """Identities of the nodes that hold a secret."""
+        read = BLUEPRINT.read(root, "the blueprint", self.error)
+        self.top: Section = (
+            read if read is not INVALID else Section(BLUEPRINT, "the blueprint", root, root.mark, {})
+        )
+        self.streamlets = {
+            name: StreamletDraft(name, section) for name, section in self.top.get("streamlets", {}).items()
+        }
+        self.contracts: dict[str, ContractPlan] = {}
+        self.topics = {
+            name: TopicDraft(name, section, self.log_name(name, section))
+            for name, section in self.top.get("topics", {}).items()
+        }
+
+    @property
+    def name(self) -> str:
+        """The application's name, or nothing where it is missing or wrong."""
+        return str(self.top.get("name", ""))
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the application's own topics begin with in the log, with its dot, or nothing."""
+        prefix = str(self.top.get("prefix", self.name)).rstrip(".")
+        return f"{prefix}." if prefix else ""
+
+    def log_name(self, name: str, section: Section) -> str:
+        """Return a topic's name in the log: `topic`, else its own, prefixed unless it is external."""
+        given = section.get("topic")
+        if given is not None:
+            return str(given)
+        return name if section.get("external", False) else self.prefix + name
+
+    def error(self, mark: Mark, code: str, message: str, related: tuple[tuple[Mark, str], ...] = ()) -> None:
+        """Report an error."""
+        self.report(mark, code, message, "error", related)
+
+    def warning(self, mark: Mark, code: str, message: str) -> None:
+        """Report a warning."""
+        self.report(mark, code, message, "warning")
+
+    def report(
+        self,
+        mark: Mark,
+        code: str,
+        message: str,
+        severity: Severity,
+        related: tuple[tuple[Mark, str], ...] = (),
+    ) -> None:
+        """Report a problem, on one line whatever the message holds."""
+        line = re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in message)).strip()
+        self.diagnostics.append(Diagnostic(mark, code, line, severity, related))
+
+    def hide(self, node: Node) -> None:
+        """Keep the lines of a node, which holds a secret in clear, out of every frame."""
+        source = self.sources.get(node.mark.file)
+        if source is None:
+            return
+        end = node.end_line if isinstance(node, ScalarNode) else node.mark.line
+        for line in range(node.mark.line, max(node.mark.line, end) + 1):
+            column = node.mark.column if line == node.mark.line else 1
+            source.hidden[line] = min(column, source.hidden.get(line, column))
+
+    def without_secrets(self, message: str, node: Node) -> str:
+        """Return a message of a streamlet's type with what came from secrets and the environment taken out."""
+        for scalar in scalars(node):
+            if len(scalar.text) > 1 and (id(scalar) in self.secrets or scalar.variables):
+                shown = f"${{{scalar.variables[0]}}}" if scalar.variables else "***"
+                message = message.replace(scalar.text, shown)
+        return message
+
+    def sections(self) -> Iterator[Section]:
+        """Yield every level of the blueprint that was read."""
+        waiting: list[Any] = [self.top]
+        while waiting:
+            found = waiting.pop()
+            if isinstance(found, Section):
+                yield found
+                waiting.extend(found.values.values())
+            elif isinstance(found, dict):
+                waiting.extend(value for value in found.values() if isinstance(value, Section | dict))
+
+    def uses(self, streamlet: str, port: str) -> list[tuple[TopicDraft, PortUse]]:
+        """Return the topics that name a port, with the place where they do."""
+        return self._uses.get((streamlet, port), [])
+
+    @cached_property
+    def _uses(self) -> dict[tuple[str, str], list[tuple[TopicDraft, PortUse]]]:
+        uses: dict[tuple[str, str], list[tuple[TopicDraft, PortUse]]] = {}
+        for topic in self.topics.values():
+            for use in topic.producers + topic.consumers:
+                uses.setdefault((use.ref.streamlet, use.ref.port), []).append((topic, use))
+        return uses
+
+    @cached_property
+    def partitions(self) -> dict[str, int]:
+        """The partitions of every topic: its own, the default, those of what its producers read, else 1."""
+        counts: dict[str, int] = {}
+        defaults: Section | None = self.top.get("defaults")
+        default = defaults.get("partitions") if defaults else None
+        waiting: dict[str, set[str]] = {}
+        for name, topic in self.topics.items():
+            own = topic.section.get("partitions", default)
+            if own is not None:
+                counts[name] = own
+            else:
+                waiting[name] = self._read_by_producers(topic)
+        while waiting:
+            ready = [name for name, reads in waiting.items() if not reads & waiting.keys()]
+            for name in ready or list(waiting):  # a cycle is reported elsewhere; here it must only end
+                counts[name] = max((counts.get(read, 1) for read in waiting.pop(name)), default=1)
+        return counts
+
+    def _read_by_producers(self, topic: TopicDraft) -> set[str]:
+        producers = {use.ref.streamlet for use in topic.producers}
+        return {
+            other.name
+            for other in self.topics.values()
+            for use in other.consumers
+            if use.ref.streamlet in producers and (use.port is None or use.port.kind == "stream")
+        }

@@ -1,0 +1,107 @@
+"""Options: what stands under `with`, against the schema and the checks of the streamlet's type; and secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from blueprints.catalog import OptionProblem
+from blueprints.lint.draft import Draft, StreamletDraft
+from blueprints.model import STREAMLET
+from blueprints.options import OptionReader, candidates_at, locate, property_names
+from blueprints.source import MappingNode, scalars
+from blueprints.suggest import did_you_mean
+
+_CREDENTIALS = re.compile(r"://[^/\s:@${}]*:[^/\s@${}]+@")
+
+
+def check(draft: Draft) -> None:
+    _check_urls(draft)
+    for streamlet in draft.streamlets.values():
+        if streamlet.type is not None:
+            _check_options(draft, streamlet)
+
+
+def _check_urls(draft: Draft) -> None:
+    for node in scalars(draft.root):
+        if id(node) not in draft.secrets and _CREDENTIALS.search(node.raw):
+            draft.hide(node)
+            message = "a password stands in this URL; give it as ${NAME}, or as the option for it"
+            draft.error(node.mark, "secret-in-clear", message)
+
+
+def _check_options(draft: Draft, streamlet: StreamletDraft) -> None:
+    assert streamlet.type is not None
+    section = streamlet.section
+    given = section.get("with")
+    if section.has("with") and given is None:
+        streamlet.is_sound = False
+        return
+    node = given if given is not None else MappingNode(section.mark)
+    schema = streamlet.type.options_schema()
+    reader = OptionReader(schema, draft.base_dir, draft.error, draft.hide)
+    streamlet.options = reader.read(node)
+    if reader.spoiled:
+        streamlet.is_sound = False
+    draft.secrets |= reader.secrets
+    for problem in streamlet.type.check_options(streamlet.options, draft.base_dir):
+        report_problem(draft, streamlet, problem, node, schema, reader)
+    ports = streamlet.type.ports(streamlet.options)
+    streamlet.ports = {port.name: port for port in ports}
+
+
+def report_problem(
+    draft: Draft,
+    streamlet: StreamletDraft,
+    problem: OptionProblem,
+    node: MappingNode,
+    schema: Mapping[str, Any],
+    reader: OptionReader | None = None,
+) -> None:
+    """Report what a streamlet's type says of an option, at the option's place, unless that was reported already."""
+    if reader is not None and any(
+        problem.path[: len(path)] == path or path[: len(problem.path)] == problem.path
+        for path in reader.spoiled
+    ):
+        return  # what could not be filled in or is no secret has been said
+    if problem.severity == "error":
+        streamlet.is_sound = False
+    mark, variables = locate(
+        node, problem.path, at_key=problem.code in ("unknown-option", "deprecated-option")
+    )
+    if mark is None:
+        section = streamlet.section
+        mark = section.key("with") if section.has("with") else section.mark
+    message, code = problem.message, problem.code
+    if code == "unknown-option" and problem.path:
+        name = str(problem.path[-1])
+        known = property_names(candidates_at(schema, problem.path[:-1]))
+        if len(problem.path) == 1 and name in STREAMLET.names() and not did_you_mean(name, known):
+            draft.error(
+                mark, "misplaced-field", f"'{name}' is no option of {streamlet.name}; it goes beside 'use'"
+            )
+            return
+        owner = (
+            streamlet.name
+            if len(problem.path) == 1
+            else f"'{_dotted(problem.path[:-1])}' of {streamlet.name}"
+        )
+        hint = did_you_mean(name, known)
+        if not hint:
+            hint = f"; its options are {', '.join(known)}" if known else "; it has none"
+        message = f"{owner} has no option '{name}'{hint}"
+    elif code == "missing-option" and streamlet.name not in message:
+        message = f"{streamlet.name}: {message}"
+    elif code == "bad-option" and problem.path and str(problem.path[-1]) not in message:
+        message = f"'{_dotted(problem.path)}' of {streamlet.name}: {message}"
+    if variables:
+        message += f" (from {', '.join(f'${{{name}}}' for name in variables)})"
+    draft.report(mark, code, draft.without_secrets(message, node), problem.severity)
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text

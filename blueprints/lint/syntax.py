@@ -1,0 +1,65 @@
+"""Syntax: fields that are unknown, misplaced, missing or not supported.
+
+Broken YAML, repeated keys and wrong values are found while reading, in `source`, `environment` and `fields`.
+"""
+
+from __future__ import annotations
+
+from blueprints.fields import Field, Section
+from blueprints.lint.draft import Draft
+from blueprints.model import LEVELS, STREAMLET
+from blueprints.source import ScalarNode
+from blueprints.suggest import did_you_mean
+
+
+def check(draft: Draft) -> None:
+    for section in draft.sections():
+        _check_section(draft, section)
+
+
+def _check_section(draft: Draft, section: Section) -> None:
+    fields = {field.name: field for field in section.level.fields}
+    for name, (key, _) in section.node.entries.items():
+        field = fields.get(name)
+        if field is None:
+            _report_unknown(draft, section, name)
+        elif field.unsupported and section.get(name) not in (None, False):
+            draft.error(
+                key.mark,
+                "bad-value",
+                f"'{name}' of {section.what} is not supported by this version: {field.unsupported}",
+            )
+    for field in section.level.fields:
+        if field.is_required and not section.has(field.name):
+            draft.error(section.mark, "missing-field", _needs(section, field))
+
+
+def _needs(section: Section, field: Field) -> str:
+    return f"{section.what} needs '{field.name}': {field.description}"
+
+
+def _report_unknown(draft: Draft, section: Section, name: str) -> None:
+    mark = section.key(name)
+    hint = did_you_mean(name, section.level.names())
+    if section.level is STREAMLET and _is_option(draft, section, name):
+        draft.error(mark, "misplaced-field", f"'{name}' is an option of {section.what}; it goes under 'with'")
+        return
+    elsewhere = [level.where for level in LEVELS if name in level.names()]
+    value = section.node.entries[name].value
+    if elsewhere and not hint:
+        places = " or ".join(elsewhere)
+        draft.error(
+            mark, "misplaced-field", f"'{name}' does not belong in {section.level.name}; it goes {places}"
+        )
+    elif not name and isinstance(value, ScalarNode):
+        draft.error(mark, "unknown-field", f"{section.what} has a key without a name")
+    else:
+        known = hint or f"; its fields are {', '.join(section.level.names())}"
+        draft.error(mark, "unknown-field", f"{section.what} has no field '{name}'{known}")
+
+
+def _is_option(draft: Draft, section: Section, name: str) -> bool:
+    for streamlet in draft.streamlets.values():
+        if streamlet.section is section and streamlet.type is not None:
+            return name in streamlet.type.options_schema().get("properties", {})
+    return False

@@ -1,0 +1,77 @@
+"""Topics: who fills and reads them, and settings that contradict each other."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blueprints.fields import Section
+from blueprints.lint.draft import Draft, TopicDraft
+from blueprints.lint.kafka_topics import problem_of
+from blueprints.suggest import did_you_mean
+
+_SET_BY: Final = {
+    "cleanup.policy": "compacted",
+    "retention.ms": "retention",
+    "retention.bytes": "max-bytes",
+}
+"""Settings of a Kafka topic that a field of the language gives."""
+
+
+def check(draft: Draft) -> None:
+    for topic in draft.topics.values():
+        _check_ends(draft, topic)
+        _check_config(draft, topic.section)
+        _check_contract_name(draft, topic)
+    defaults: Section | None = draft.top.get("defaults")
+    if defaults is not None:
+        _check_config(draft, defaults)
+    dead: Section | None = draft.top.get("dead-letters")
+    if dead is not None and dead.has("topic"):
+        for topic in draft.topics.values():
+            if topic.log_name == dead.get("topic"):
+                message = f"'{topic.log_name}' is the topic '{topic.name}' already"
+                draft.error(
+                    dead.at("topic"), "topic-name-clash", message, ((topic.section.mark, "the other one"),)
+                )
+
+
+def _check_ends(draft: Draft, topic: TopicDraft) -> None:
+    mark = topic.section.mark
+    if topic.is_external:
+        return
+    if not topic.producers and not topic.section.get("producers"):
+        message = (
+            f"nothing writes to '{topic.name}'; name a producer, or write 'external: true' if others fill it"
+        )
+        draft.error(mark, "no-producer", message)
+    if not topic.consumers and not topic.section.get("consumers"):
+        message = f"nobody reads '{topic.name}'; name a consumer, or write 'external: true' if others read it"
+        draft.warning(mark, "no-consumer", message)
+
+
+def _check_config(draft: Draft, section: Section) -> None:
+    for name, (value, key_mark, value_mark) in section.get("config", {}).items():
+        field = _SET_BY.get(name)
+        if field is not None and (section.has(field) or field == "compacted"):
+            message = f"'{name}' is what '{field}' sets; leave it to that field"
+            draft.error(key_mark, "conflicting-settings", message)
+            continue
+        problem = problem_of(name, value)
+        if problem is None:
+            continue
+        is_name, message = problem
+        if is_name:
+            from blueprints.lint.kafka_topics import SETTINGS
+
+            message += did_you_mean(name, SETTINGS)
+        draft.error(key_mark if is_name else value_mark, "bad-topic-config", message)
+
+
+def _check_contract_name(draft: Draft, topic: TopicDraft) -> None:
+    wanted = topic.section.get("contract")
+    known = draft.top.get("contracts", {})
+    declared = draft.top.node.get("contracts")
+    names = set(known) | set(getattr(declared, "entries", {}))
+    if wanted is not None and wanted not in names:
+        hint = did_you_mean(wanted, names) or "; name it under 'contracts'"
+        draft.error(topic.section.at("contract"), "bad-value", f"there is no contract '{wanted}'{hint}")

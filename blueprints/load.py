@@ -1,0 +1,175 @@
+"""From a file to a plan: read, lay overlays over it, fill in the environment, lint, fill in the defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from blueprints.catalog import Catalog
+from blueprints.diagnostics import BlueprintError, Diagnostic
+from blueprints.environment import fill
+from blueprints.fields import Section
+from blueprints.frames import frame
+from blueprints.lint import Draft, check
+from blueprints.lint.draft import StreamletDraft, TopicDraft
+from blueprints.overlay import merge
+from blueprints.plan import Plan, StreamletPlan, TopicPlan
+from blueprints.source import MappingNode, Node, SequenceNode, Source, read
+
+
+def load(path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path] = ()) -> Plan:
+    """Return the plan of a blueprint. Raises: BlueprintError with every problem, in the file's order."""
+    draft, diagnostics = _lint(path, catalog, environ, overlays)
+    if any(found.severity == "error" for found in diagnostics):
+        raise BlueprintError(diagnostics)
+    assert draft is not None
+    return _plan(draft, path)
+
+
+def verify(
+    path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path] = ()
+) -> list[Diagnostic]:
+    """Return every problem of a blueprint, in the file's order; those of overlays after those of the base."""
+    return _lint(path, catalog, environ, overlays)[1]
+
+
+def _lint(
+    path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path]
+) -> tuple[Draft | None, list[Diagnostic]]:
+    sources: dict[str, Source] = {}
+    diagnostics: list[Diagnostic] = []
+    for file in (path, *overlays):
+        try:
+            source = read(file)
+        except BlueprintError as exc:
+            diagnostics += exc.diagnostics
+            continue
+        sources[source.file] = source
+        diagnostics += source.diagnostics
+    if len(sources) < len({path, *overlays}):
+        return None, _in_order(diagnostics, sources)
+    roots = [source.root for source in sources.values()]
+    root = roots[0]
+    for overlay in roots[1:]:
+        root = merge(root, overlay)
+    diagnostics += fill(root, environ)
+    draft = Draft(root, sources, catalog, path.parent)
+    check(draft)
+    return draft, _in_order(diagnostics + draft.diagnostics, sources)
+
+
+def _in_order(diagnostics: list[Diagnostic], sources: Mapping[str, Source]) -> list[Diagnostic]:
+    order = {file: index for index, file in enumerate(sources)}
+    found = sorted(
+        dict.fromkeys(diagnostics),
+        key=lambda d: (order.get(d.mark.file, len(order)), d.mark.line, d.mark.column),
+    )
+    return [
+        dataclasses.replace(d, frame=frame(d.mark, sources[d.mark.file])) if d.mark.file in sources else d
+        for d in found
+    ]
+
+
+def _plan(draft: Draft, path: Path) -> Plan:
+    top = draft.top
+    defaults: Section | None = top.get("defaults")
+    return Plan(
+        name=draft.name,
+        prefix=draft.prefix,
+        delivery=top.get("delivery", "exactly-once"),
+        streamlets={name: _streamlet(draft, streamlet) for name, streamlet in draft.streamlets.items()},
+        topics={name: _topic(draft, topic, defaults) for name, topic in draft.topics.items()},
+        dead_letters=_dead_letters(draft),
+        revision=_revision(draft),
+        path=path,
+        description=top.get("description", ""),
+    )
+
+
+def _streamlet(draft: Draft, streamlet: StreamletDraft) -> StreamletPlan:
+    section = streamlet.section
+    assert streamlet.type is not None
+    connected: dict[str, dict[str, str]] = {"in": {}, "out": {}}
+    for port in streamlet.ports.values():
+        for topic, _ in draft.uses(streamlet.name, port.name):
+            connected[port.direction][port.name] = topic.name
+    return StreamletPlan(
+        name=streamlet.name,
+        use=streamlet.use,
+        options=streamlet.options,
+        inlets=connected["in"],
+        outlets=connected["out"],
+        mark=section.mark,
+        is_source=streamlet.type.is_source,
+        replicas=section.get("replicas", 1),
+        overlap=section.get("overlap"),
+        on_invalid=section.get("on-invalid", "dead-letter"),
+        start=section.get("start", "earliest"),
+        pod=_plain(section.node.get("pod"), frozenset()) or {},
+    )
+
+
+def _topic(draft: Draft, topic: TopicDraft, defaults: Section | None) -> TopicPlan:
+    section = topic.section
+
+    def setting(name: str) -> Any:
+        return section.get(name, defaults.get(name) if defaults else None)
+
+    config = {**(defaults.get("config", {}) if defaults else {}), **section.get("config", {})}
+    return TopicPlan(
+        name=topic.name,
+        log_name=topic.log_name,
+        producers=tuple(use.ref for use in topic.producers),
+        consumers=tuple(use.ref for use in topic.consumers),
+        partitions=draft.partitions[topic.name],
+        mark=section.mark,
+        key=section.get("key"),
+        replication=setting("replication"),
+        retention_s=_number(setting("retention"), float),
+        max_bytes=_number(setting("max-bytes"), int),
+        compacted=section.get("compacted", False),
+        external=topic.is_external,
+        contract=topic.contract,
+        config={name: value for name, (value, _, _) in config.items()},
+    )
+
+
+def _dead_letters(draft: Draft) -> TopicPlan:
+    section: Section = draft.top.get("dead-letters") or Section(
+        draft.top.level, "dead-letters", MappingNode(draft.top.mark), draft.top.mark, {}
+    )
+    return TopicPlan(
+        name="dead-letters",
+        log_name=section.get("topic", f"{draft.name}.dead-letters"),
+        producers=(),
+        consumers=(),
+        partitions=section.get("partitions", 1),
+        mark=section.mark,
+        replication=section.get("replication"),
+        retention_s=_number(section.get("retention"), float),
+        max_bytes=_number(section.get("max-bytes"), int),
+    )
+
+
+def _number(quantity: float | None, kind: type[float] | type[int]) -> Any:
+    """Return a quantity as a bare number: past the plan nobody needs its unit."""
+    return None if quantity is None else kind(quantity)
+
+
+def _revision(draft: Draft) -> str:
+    said = json.dumps(_plain(draft.root, draft.secrets), sort_keys=True, ensure_ascii=True)
+    return hashlib.blake2b(said.encode(), digest_size=6).hexdigest()
+
+
+def _plain(node: Node | None, secrets: frozenset[int] | set[int]) -> Any:
+    if node is None or id(node) in secrets:
+        return None
+    if isinstance(node, MappingNode):
+        return {name: _plain(entry.value, secrets) for name, entry in node.entries.items()}
+    if isinstance(node, SequenceNode):
+        return [_plain(item, secrets) for item in node.items]
+    return node.value

@@ -1,0 +1,200 @@
+"""Options as their JSON Schema describes them: values from the environment get the type that is wanted there, secrets
+are told from other values, mounted files are read, and a path leads back to the place in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from blueprints.diagnostics import Mark
+from blueprints.fields import Report
+from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode, resolve
+
+MAX_SECRET_BYTES = 1 << 16  # a certificate chain is the largest secret there is, at a few KiB
+
+Schema = Mapping[str, Any]
+OptionPath = tuple[str | int, ...]
+
+
+class OptionReader:
+    """Reads the options of one streamlet.
+
+    `spoiled`: paths whose value is missing or wrong and was reported. `secrets`: identities of the nodes that hold one.
+    """
+
+    def __init__(self, schema: Schema, base_dir: Path, report: Report, hide: Callable[[Node], None]) -> None:
+        self.schema, self.base_dir, self.report, self.hide = schema, base_dir, report, hide
+        self.spoiled: list[OptionPath] = []
+        self.secrets: set[int] = set()
+
+    def read(self, node: MappingNode) -> dict[str, Any]:
+        """Return the options as plain values, environment and secrets filled in."""
+        candidates = expand(self.schema, [self.schema])
+        return {
+            name: self._value(value, child_candidates(self.schema, candidates, name), (name,))
+            for name, (_, value) in node.entries.items()
+        }
+
+    def _value(self, node: Node, candidates: Sequence[Schema], path: OptionPath) -> Any:
+        if isinstance(node, SequenceNode):
+            return [
+                self._value(item, child_candidates(self.schema, candidates, index), (*path, index))
+                for index, item in enumerate(node.items)
+            ]
+        if isinstance(node, MappingNode):
+            if _wants_secret(candidates) and list(node.entries) == ["file"]:
+                return self._file(node, path)
+            return {
+                name: self._value(value, child_candidates(self.schema, candidates, name), (*path, name))
+                for name, (_, value) in node.entries.items()
+            }
+        if node.is_unset:
+            self.spoiled.append(path)
+        if _wants_secret(candidates) and node.value is not None:
+            return self._secret(node, path)
+        return _fitted(node, candidates) if node.variables else node.value
+
+    def _secret(self, node: ScalarNode, path: OptionPath) -> str:
+        self.secrets.add(id(node))
+        if not node.variables or node.is_default:
+            self.hide(node)
+            self.spoiled.append(path)
+            if node.is_default:
+                message = (
+                    f"'{path[-1]}' is a secret, and its default stands here in clear; write ${{NAME}} alone"
+                )
+            else:
+                message = f"'{path[-1]}' is a secret; give it as ${{NAME}} or as {{ file: /run/secrets/… }}"
+            self.report(node.mark, "secret-in-clear", message)
+        return node.text
+
+    def _file(self, node: MappingNode, path: OptionPath) -> str:
+        place = node.entries["file"].value
+        self.secrets.add(id(node))
+        if not isinstance(place, ScalarNode) or not place.text:
+            self.spoiled.append(path)
+            self.report(place.mark, "bad-value", f"'file' of the secret '{path[-1]}' must be a path")
+            return ""
+        if place.is_unset:
+            self.spoiled.append(path)
+            return ""
+        try:
+            with (self.base_dir / place.text).open("rb") as file:
+                raw = file.read(MAX_SECRET_BYTES + 1)
+            if len(raw) > MAX_SECRET_BYTES:
+                raise ValueError("it is larger than 64 KiB")
+            return raw.decode().rstrip("\r\n")
+        except OSError as exc:
+            reason = (exc.strerror or type(exc).__name__).lower()
+        except UnicodeDecodeError:
+            reason = "it is not UTF-8"
+        except ValueError as exc:
+            reason = str(exc)
+        self.spoiled.append(path)
+        message = f"the file of the secret '{path[-1]}' cannot be read: {reason}"
+        self.report(place.mark, "missing-file", message)
+        return ""
+
+
+def expand(root: Schema, schemas: Iterable[Any]) -> list[Schema]:
+    """Return the schemas with references followed and alternatives taken apart."""
+    found: list[Schema] = []
+    waiting, seen = list(schemas), set[int]()
+    while waiting:
+        schema = waiting.pop(0)
+        if not isinstance(schema, Mapping) or id(schema) in seen:
+            continue
+        seen.add(id(schema))
+        if "$ref" in schema:
+            target: Any = root
+            for part in str(schema["$ref"]).removeprefix("#").split("/")[1:]:
+                target = (
+                    target.get(part.replace("~1", "/").replace("~0", "~"))
+                    if isinstance(target, Mapping)
+                    else None
+                )
+            waiting.append(target)
+        for word in ("anyOf", "oneOf", "allOf"):
+            waiting.extend(schema.get(word, ()))
+        found.append(schema)
+    return found
+
+
+def child_candidates(root: Schema, candidates: Sequence[Schema], part: str | int) -> list[Schema]:
+    """Return the schemas of a child of what the candidates describe."""
+    children: list[Any] = []
+    for schema in candidates:
+        if isinstance(part, int):
+            prefix = schema.get("prefixItems", ())
+            children.append(prefix[part] if part < len(prefix) else schema.get("items"))
+        elif part in schema.get("properties", {}):
+            children.append(schema["properties"][part])
+        else:
+            children.append(schema.get("additionalProperties"))
+    return expand(root, children)
+
+
+def candidates_at(root: Schema, path: OptionPath) -> list[Schema]:
+    """Return the schemas of the option at a path."""
+    candidates = expand(root, [root])
+    for part in path:
+        candidates = child_candidates(root, candidates, part)
+    return candidates
+
+
+def property_names(candidates: Sequence[Schema]) -> list[str]:
+    """Return the names of the options that the schemas know."""
+    names: dict[str, None] = {}
+    for schema in candidates:
+        names.update(dict.fromkeys(schema.get("properties", {})))
+    return list(names)
+
+
+def locate(node: Node, path: OptionPath, at_key: bool) -> tuple[Mark | None, tuple[str, ...]]:
+    """Return the place of an option and the variables in it; the nearest place above where the path ends early.
+
+    Parts of the path that name nothing in the file, such as the name of an alternative, are passed over.
+    """
+    mark: Mark | None = None
+    for part in path:
+        if isinstance(node, MappingNode) and str(part) in node.entries:
+            key, node = node.entries[str(part)]
+            mark = key.mark if at_key else node.mark
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+            mark = node.mark
+    return mark, node.variables if isinstance(node, ScalarNode) else ()
+
+
+def _is_secret(schema: Schema) -> bool:
+    return bool(schema.get("writeOnly")) or schema.get("format") == "password"
+
+
+def _wants_secret(candidates: Sequence[Schema]) -> bool:
+    """Return whether text is accepted here as a secret only."""
+    texts = [schema for schema in candidates if schema.get("type") == "string"]
+    return bool(texts) and all(map(_is_secret, texts))
+
+
+def _fitted(node: ScalarNode, candidates: Sequence[Schema]) -> Any:
+    """Return a value from the environment as the type that is wanted: text where text is, else what it looks like."""
+    types: set[str] = set()
+    for schema in candidates:
+        named = schema.get("type", ())
+        types.update([named] if isinstance(named, str) else named)
+        types.update(
+            {str: "string", bool: "boolean", int: "integer"}.get(type(v), "") for v in schema.get("enum", ())
+        )
+    value = resolve(node.text)
+    if not types:
+        return node.value
+    if isinstance(value, bool):
+        fits = "boolean" in types
+    elif isinstance(value, int):
+        fits = bool(types & {"integer", "number"})
+    elif isinstance(value, float):
+        fits = "number" in types
+    else:
+        fits = value is None and "string" not in types and "null" in types
+    return value if fits else node.text

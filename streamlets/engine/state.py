@@ -1,0 +1,158 @@
+"""Small state: a map of JSON values per partition, saved in the release of what changed it.
+
+In the log it is a compacted topic, co-partitioned with the streamlet's inlet. Each key is one record; the engine's
+own row, `LEDGER`, says at which offset the rest is true. Values are kept encoded, so that what a streamlet was given
+cannot change behind the log's back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import orjson
+
+from streamlets.engine.ledger import Range
+from streamlets.engine.tally import Tally
+from streamlets.errors import Broken, Fatal
+from streamlets.event import Record
+from streamlets.transports.transport import TopicPartition, Transport
+
+LEDGER = b"ledger"
+_PREFIX = "state:"  # keeps streamlets' keys apart from the engine's own
+
+MAX_ENTRIES = 100_000
+MAX_BYTES = 64 << 20
+
+
+class PartitionState:
+    """The small state of one partition. Changes are collected until `take`, and undone by `roll_back`."""
+
+    def __init__(self, values: dict[str, bytes] | None = None) -> None:
+        self._values: dict[str, bytes] = values or {}
+        self._n_bytes = sum(map(len, self._values.values()))
+        self._undo: dict[str, bytes | None] = {}
+        self.is_writable = False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value = self._values.get(key)
+        return default if value is None else orjson.loads(value)
+
+    def keys(self) -> Iterator[str]:
+        return iter(list(self._values))
+
+    def set(self, key: str, value: Any) -> None:
+        try:
+            encoded = orjson.dumps(value)
+        except (TypeError, orjson.JSONEncodeError) as exc:
+            raise Broken(
+                f"state {key!r} was set to a {type(value).__name__} that is no JSON value", code="bad-state"
+            ) from exc
+        self._change(key, encoded)
+
+    def delete(self, key: str) -> None:
+        self._change(key, None)
+
+    def _change(self, key: str, encoded: bytes | None) -> None:
+        if not self.is_writable:
+            raise Broken(
+                f"state {key!r} was changed outside its turn",
+                code="bad-state",
+                hint="with overlap above 1 change it in admit() only",
+            )
+        before = self._values.get(key)
+        if before == encoded:
+            return
+        self._undo.setdefault(key, before)
+        self._n_bytes += (len(encoded) if encoded else 0) - (len(before) if before else 0)
+        if encoded is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = encoded
+        if len(self._values) > MAX_ENTRIES or self._n_bytes > MAX_BYTES:
+            raise Fatal(
+                f"small state is over its bound: {len(self._values)} entries, {self._n_bytes >> 20} MiB",
+                code="state-too-large",
+                hint=f"at most {MAX_ENTRIES} entries and {MAX_BYTES >> 20} MiB a partition; it is not a database",
+            )
+
+    def take(self) -> dict[str, bytes | None]:
+        """Return what has changed since the last `take` (None: deleted), and begin anew."""
+        if not self._undo:
+            return {}
+        changes = {key: self._values.get(key) for key in self._undo}
+        self._undo = {}
+        return changes
+
+    def put_back(self, changes: dict[str, bytes | None]) -> None:
+        """Let changes that were taken be taken again; their values are in place."""
+        for key in changes:
+            self._undo.setdefault(key, None)
+
+    def roll_back(self) -> None:
+        """Undo what has changed since the last `take`: the work that changed it will be done again."""
+        for key, before in self._undo.items():
+            if before is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = before
+        self._undo = {}
+        self._n_bytes = sum(map(len, self._values.values()))
+
+
+class LedgerRow(msgspec.Struct):
+    """What a partition's state says of itself: the offset at which it is true, what is done beyond, the tally."""
+
+    offset: int
+    done: list[Range]
+    tally: Tally
+    begin: int
+    """Where the group began in this partition: the account counts from here."""
+
+    def encode(self) -> bytes:
+        return orjson.dumps(
+            {"offset": self.offset, "done": self.done, "begin": self.begin, "tally": self.tally.to_json()}
+        )
+
+    @staticmethod
+    def decode(value: bytes) -> LedgerRow:
+        row = orjson.loads(value)
+        return LedgerRow(
+            row["offset"], [(a, b) for a, b in row["done"]], Tally.from_json(row["tally"]), row["begin"]
+        )
+
+
+async def restore(transport: Transport, where: TopicPartition) -> tuple[PartitionState, LedgerRow | None]:
+    """Return the state that the topic's partition holds, and its ledger row; read to the end noted at the start."""
+    offsets = await transport.offsets(where.topic)
+    first, end = offsets.get(where.partition, (0, 0))
+    values: dict[str, bytes] = {}
+    row: bytes | None = None
+    while first < end:
+        deliveries = await transport.read(where, first, 2_000, end)
+        if not deliveries:
+            break
+        for delivery in deliveries:
+            if delivery.key == LEDGER:
+                row = delivery.value
+            elif delivery.key is not None:
+                key = delivery.key.decode().removeprefix(_PREFIX)
+                if delivery.value is None:
+                    values.pop(key, None)
+                else:
+                    values[key] = delivery.value
+        first = deliveries[-1].offset + 1
+    return PartitionState(values), LedgerRow.decode(row) if row is not None else None
+
+
+def rows(
+    topic: str, partition: int, changes: dict[str, bytes | None], ledger: LedgerRow, timestamp_ms: int
+) -> list[Record]:
+    """Return the records that save what changed, the ledger's row last."""
+    records = [
+        Record(topic, partition, f"{_PREFIX}{key}".encode(), value, [], timestamp_ms)
+        for key, value in changes.items()
+    ]
+    records.append(Record(topic, partition, LEDGER, ledger.encode(), [], timestamp_ms))
+    return records

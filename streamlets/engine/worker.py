@@ -1,0 +1,448 @@
+"""A worker: one process that runs the stages of an application over a transport, from start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from blueprints.plan import Plan, StreamletPlan, TopicPlan
+from streamlets.component import Component
+from streamlets.contracts import Contract
+from streamlets.engine.entrance import Entrance
+from streamlets.engine.gauges import Gauges
+from streamlets.engine.keys import key_of
+from streamlets.engine.outflow import Outflow
+from streamlets.engine.snapshots import PERIOD_S, Snapshots
+from streamlets.engine.source import SourceStage
+from streamlets.engine.stage import Stage
+from streamlets.engine.table import TableReader
+from streamlets.errors import Fatal, StreamletsError
+from streamlets.inference import OpenServer
+from streamlets.ports import Apart, Clock, Context, Emit
+from streamlets.recovery import Recovery
+from streamlets.transports.transport import TopicPartition, TopicSpec, Transport
+
+log = logging.getLogger("streamlets.engine")
+
+STOP_S = 8.0  # what a stop may take to drain: with closing it stays within the promised ten seconds
+
+
+class Ended(msgspec.Struct):
+    """How a run ended. `held`: deliveries that the next start reads again; `causes`: why, where it was not asked."""
+
+    exit_code: int
+    held: int
+    causes: list[str]
+
+
+class Running(msgspec.Struct):
+    """One streamlet of this worker: its stage, and what must be torn down with it."""
+
+    name: str
+    plan: StreamletPlan
+    stage: Stage | SourceStage
+    streamlet: Any
+    is_critical: bool
+    tables: list[TableReader]
+    apart: Apart
+    task: asyncio.Task[None] | None = None
+    is_idle: bool = False
+
+
+class Worker:
+    """Runs a plan. Time, randomness, transport, servers and child processes are given, never taken."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        transport: Transport,
+        components: Callable[[str], Component],
+        *,
+        clock: Clock,
+        random: random.Random,
+        open_server: OpenServer,
+        open_apart: Callable[[str], Apart],
+        only: Collection[str] | None = None,
+        worker_id: str | None = None,
+    ) -> None:
+        """`components`: what a blueprint's `use` names. `only`: the streamlets to run here; None: all."""
+        self.plan = plan
+        self._transport = transport
+        self._components = components
+        self._clock = clock
+        self._random = random
+        self._open_server = open_server
+        self._open_apart = open_apart
+        self._only = only
+        self.worker_id = worker_id or f"{socket.gethostname()}-{os.getpid()}"
+        self.running: dict[str, Running] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._stopping = asyncio.Event()
+        self._causes: list[str] = []
+        self._exit_code = 0
+        self.is_ready = asyncio.Event()
+        self._partitions: dict[str, int] = {}
+
+    # --- building
+
+    async def start(self) -> None:
+        """Make what is missing in the log and build every stage. Raises: Fatal, before anything has run."""
+        plan = self.plan
+        components = {
+            name: self._components(s.use)
+            for name, s in plan.streamlets.items()
+            if self._only is None or name in self._only
+        }
+        await self._ensure()
+        self._partitions = {name: spec.partitions for name, spec in (await self._transport.topics()).items()}
+        await self._ensure_state(components)
+        self._ends = await self._external_ends()
+        for name, component in components.items():
+            self.running[name] = self._build(plan.streamlets[name], component)
+
+    async def _ensure(self) -> None:
+        plan = self.plan
+        there = await self._transport.topics()
+        wanted = []
+        for topic in (*plan.topics.values(), plan.dead_letters):
+            if topic.inline or (topic.external and topic.log_name in there):
+                continue  # what others made is theirs to set
+            wanted.append(_spec(topic))
+        wanted.append(TopicSpec(name=plan.workers_topic, compacted=True))
+        await self._transport.ensure(wanted)
+
+    async def _ensure_state(self, components: Mapping[str, Component]) -> None:
+        specs = []
+        for name, component in components.items():
+            streamlet = self.plan.streamlets[name]
+            if component.is_source:
+                context = self._context(streamlet, component, {}, _no_announcement)
+                partitions = max(1, len(component.build(streamlet.options, context).splits()))
+            else:
+                partitions = max(
+                    (
+                        self._partitions[self.plan.topics[t].log_name]
+                        for t in self._stream_inlets(name, component)
+                    ),
+                    default=1,
+                )
+            specs.append(TopicSpec(name=self.plan.state_topic(name), partitions=partitions, compacted=True))
+        await self._transport.ensure(specs)
+
+    def _stream_inlets(self, name: str, component: Component) -> dict[str, str]:
+        """Return topic in the blueprint → stream inlet, connected ones."""
+        streamlet = self.plan.streamlets[name]
+        inlets, _ = component.ports(component.load(streamlet.options, self.plan.base_dir))
+        return {
+            streamlet.inlets[i.name]: i.name
+            for i in inlets
+            if i.kind == "stream" and i.name in streamlet.inlets
+        }
+
+    async def _external_ends(self) -> dict[TopicPartition, int]:
+        ends = {}
+        for topic in self.plan.topics.values():
+            if topic.external:
+                for partition, (_, end) in (await self._transport.offsets(topic.log_name)).items():
+                    ends[TopicPartition(topic.log_name, partition)] = end
+        return ends
+
+    def _context(
+        self,
+        streamlet: StreamletPlan,
+        component: Component,
+        tables: Mapping[str, TableReader],
+        announce: Callable[[Emit], None],
+        gauges: Gauges | None = None,
+        apart: Apart | None = None,
+    ) -> Context:
+        gauges = gauges or Gauges(self._clock)
+        return Context(
+            application=self.plan.name,
+            streamlet=streamlet.name,
+            base_dir=self.plan.base_dir,
+            clock=self._clock,
+            random=self._random,
+            connected=frozenset({*streamlet.inlets, *streamlet.outlets}),
+            tables=tables,
+            open_server=self._open_server,
+            apart=apart or self._open_apart(streamlet.name),
+            gauge=gauges.set,
+            waiting=gauges.wait_on,
+            announce=announce,
+        )
+
+    def _build(self, streamlet: StreamletPlan, component: Component) -> Running:
+        plan = self.plan
+        gauges = Gauges(self._clock)
+        inlets, outlets = component.ports(component.load(streamlet.options, self.plan.base_dir))
+        tables = {
+            i.name: TableReader(self._transport, plan.topics[streamlet.inlets[i.name]].log_name)
+            for i in inlets
+            if i.kind == "table" and i.name in streamlet.inlets
+        }
+        apart = self._open_apart(streamlet.name)
+        outflow = Outflow(plan, streamlet.name, outlets, self._partitions, key_of)
+        announced: list[Callable[[Emit], None]] = []
+        context = self._context(
+            streamlet, component, tables, lambda emit: announced[0](emit), gauges=gauges, apart=apart
+        )
+        built = component.build(streamlet.options, context)
+        stage: Stage | SourceStage
+        if component.is_source:
+            contracts = {
+                port: contract
+                for port, topic in streamlet.outlets.items()
+                if (contract := _contract(plan.topics[topic])) is not None
+            }
+            stage = SourceStage(
+                name=streamlet.name,
+                group=plan.group(streamlet.name),
+                state_topic=plan.state_topic(streamlet.name),
+                outflow=outflow,
+                transport=self._transport,
+                clock=self._clock,
+                gauges=gauges,
+                atomic=plan.delivery == "exactly-once",
+                source=built,
+                contracts=contracts,
+            )
+            announced.append(_no_announcement)
+        else:
+            streams = self._stream_inlets(streamlet.name, component)
+            entering = [plan.topics[t] for t in streams if plan.topics[t].external]
+            contract = _contract(entering[0]) if entering else None
+            stage = Stage(
+                streamlet=built,
+                inlets={plan.topics[t].log_name: port for t, port in streams.items()},
+                entrance=Entrance(contract, streamlet.on_invalid),
+                recovery=Recovery(
+                    attempts=context.attempts,
+                    clock=self._clock,
+                    random=self._random,
+                    waiting=gauges.wait_on,
+                    lone_is_at_fault=True,
+                ),
+                start=streamlet.start,
+                overlap=component.overlap if streamlet.overlap is None else streamlet.overlap,
+                max_events=component.max_events,
+                holds=component.holds,
+                tables=list(tables.values()),
+                name=streamlet.name,
+                group=plan.group(streamlet.name),
+                state_topic=plan.state_topic(streamlet.name),
+                outflow=outflow,
+                transport=self._transport,
+                clock=self._clock,
+                gauges=gauges,
+                atomic=plan.delivery == "exactly-once",
+            )
+            announced.append(stage.announce)
+        return Running(
+            streamlet.name, streamlet, stage, built, component.is_critical, list(tables.values()), apart
+        )
+
+    # --- running
+
+    def stop(self) -> None:
+        """Ask for a clean stop: intake ends, what is in process is released, the group is left."""
+        self._stopping.set()
+
+    async def run(self, *, until_idle: bool = False) -> Ended:
+        """Run until stopped, until idle, or until a critical stage cannot go on; then drain and say how it ended."""
+        snapshots = Snapshots(
+            self._transport,
+            self.plan.workers_topic,
+            self.worker_id,
+            self.plan.revision,
+            os.getpid(),
+            self._clock,
+        )
+        for running in self.running.values():
+            running.task = asyncio.create_task(self._supervise(running), name=running.name)
+        side = [asyncio.create_task(self._snapshot(snapshots), name="snapshots")]
+        if until_idle:
+            side.append(asyncio.create_task(self._stop_when_idle(), name="until-idle"))
+        self.is_ready.set()
+        try:
+            await self._stopping.wait()
+            held = await self._drain()
+            await snapshots.write(self._stages(), "stopped", only_change=False)
+        finally:
+            for task in [*side, *(r.task for r in self.running.values() if r.task is not None)]:
+                task.cancel()
+            await asyncio.gather(
+                *side, *(r.task for r in self.running.values() if r.task is not None), return_exceptions=True
+            )
+        return Ended(self._exit_code, held, self._causes)
+
+    def _stages(self) -> dict[str, Stage | SourceStage]:
+        return {name: running.stage for name, running in self.running.items()}
+
+    async def _supervise(self, running: Running) -> None:
+        """Run one stage with all that belongs to it; say why it ended when it was not asked to."""
+        followers: list[asyncio.Task[None]] = []
+        try:
+            for table in running.tables:
+                await table.catch_up()
+                followers.append(asyncio.create_task(table.follow(), name=f"{running.name}.table"))
+            set_up = getattr(running.streamlet, "set_up", None)
+            if set_up is not None:
+                await set_up()
+            await running.stage.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever ends a stage must be said, and end the worker if critical
+            self._failed(running, exc)
+        finally:
+            for follower in followers:
+                follower.cancel()
+            await asyncio.gather(*followers, return_exceptions=True)
+            tear_down = getattr(running.streamlet, "tear_down", None)
+            if tear_down is not None:
+                await tear_down()
+            close = getattr(running.apart, "close", None)
+            if close is not None:
+                await close()
+
+    def _failed(self, running: Running, exc: BaseException) -> None:
+        cause = str(exc) if isinstance(exc, StreamletsError) else f"{type(exc).__name__}: {exc}"
+        code = exc.code if isinstance(exc, StreamletsError) else "bug"
+        running.stage.gauges.failure = cause
+        log.error("stage.failed streamlet=%s code=%s cause=%s", running.name, code, cause)
+        if not isinstance(exc, StreamletsError) or (isinstance(exc, Fatal) and exc.exit_code == 70):
+            log.error("stage.bug streamlet=%s", running.name, exc_info=exc)
+        self._causes.append(f"{running.plan.mark} {code}: {cause}")
+        if running.is_critical:
+            self._exit_code = exc.exit_code if isinstance(exc, Fatal) else 70
+            self._stopping.set()
+
+    async def _snapshot(self, snapshots: Snapshots) -> None:
+        while True:
+            try:
+                await snapshots.write(self._stages(), "running", only_change=False)
+            except StreamletsError as exc:
+                log.warning("snapshot.failed cause=%s", exc.message)  # a full disk must not end the worker
+            await self._clock.sleep(PERIOD_S)
+
+    async def _drain(self) -> int:
+        """Stop every stage within the bound and return how many deliveries the next start reads again."""
+        tasks = {}
+        for running in self.running.values():
+            running.stage.stop()
+            if running.task is not None:
+                tasks[running.task] = running
+        pending = {task for task in tasks if not task.done()}
+        held = 0
+        clock = asyncio.ensure_future(self._clock.sleep(STOP_S))
+        try:
+            while pending and not clock.done():
+                done, _ = await asyncio.wait({*pending, clock}, return_when=asyncio.FIRST_COMPLETED)
+                pending -= done
+        finally:
+            clock.cancel()
+        for running in self.running.values():
+            if isinstance(running.stage, Stage):
+                held += running.stage.n_left
+        return held
+
+    # --- the end of a bounded run
+
+    async def _stop_when_idle(self) -> None:
+        try:
+            for name in self.plan_order():
+                await self._wait_idle(self.running[name])
+        except Exception:
+            log.exception("until-idle.failed")
+            self._exit_code = 70
+        self._stopping.set()
+
+    def plan_order(self) -> list[str]:
+        """Return the streamlets of this worker so that each comes after those it reads from, where that can be."""
+        producers = {
+            name: {p.streamlet for t in s.inlets.values() for p in self.plan.topics[t].producers}
+            for name, s in self.plan.streamlets.items()
+        }
+        order: list[str] = []
+        left = list(self.running)
+        while left:
+            ready = [n for n in left if not (producers[n] & set(left)) - {n}] or left[:1]
+            order += ready
+            left = [n for n in left if n not in ready]
+        return order
+
+    async def _wait_idle(self, running: Running) -> None:
+        stage = running.stage
+        if isinstance(stage, SourceStage):
+            while not stage.is_ended and not _is_over(running):
+                await _either(stage.wait_changed(), running.task)
+            return
+        ends = await self._inlet_ends(running)
+        while not _is_over(running):
+            positions = stage.positions()
+            mine = {where: end for where, end in ends.items() if where in positions}
+            is_there = len(mine) == len(ends) and all(positions[w] >= end for w, end in mine.items())
+            if is_there and positions and stage.is_quiet:
+                break
+            await _either(stage.wait_changed(), running.task)
+        if stage.n_held:
+            stage.finish()
+            await _either(stage.wait_quiet(), running.task)
+
+    async def _inlet_ends(self, running: Running) -> dict[TopicPartition, int]:
+        ends = {}
+        component = self._components(running.plan.use)
+        for name in self._stream_inlets(running.name, component):
+            topic = self.plan.topics[name]
+            for partition, (_, end) in (await self._transport.offsets(topic.log_name)).items():
+                where = TopicPartition(topic.log_name, partition)
+                ends[where] = self._ends.get(where, end) if topic.external else end
+        return ends
+
+
+def _is_over(running: Running) -> bool:
+    return running.task is not None and running.task.done()
+
+
+async def _either(change: Any, task: asyncio.Task[None] | None) -> None:
+    """Return when the change has come or the stage's task has ended."""
+    waiter = asyncio.ensure_future(change)
+    try:
+        await asyncio.wait(
+            {waiter, *([task] if task is not None else [])}, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        waiter.cancel()
+
+
+def _no_announcement(emit: Emit) -> None:
+    raise AssertionError("a source announces nothing: it emits")
+
+
+def _spec(topic: TopicPlan) -> TopicSpec:
+    return TopicSpec(
+        name=topic.log_name,
+        partitions=topic.partitions,
+        compacted=topic.compacted,
+        retention_s=topic.retention_s,
+        max_bytes=topic.max_bytes,
+        replication=topic.replication,
+        config=dict(topic.config),
+    )
+
+
+def _contract(topic: TopicPlan) -> Contract | None:
+    if topic.contract is None or topic.contract.json_schema is None:
+        return None
+    from streamlets.contracts import (
+        JsonSchemaContract,
+    )  # the validator is loaded only where there is a contract
+
+    return JsonSchemaContract(topic.contract.name, dict(topic.contract.json_schema))

@@ -1,0 +1,501 @@
+"""The embedded log: topics in one SQLite file, for one worker process and any number of clients beside it.
+
+The event loop gathers and encodes; the writer's thread commits all that waits in one transaction with one sync; the
+reader's thread reads. So a release costs its share of a sync, and the loop never waits for a disk. The file, the codec
+and what the two threads do are in the `embedded_*` files beside this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+import apsw
+import msgspec
+
+from streamlets.errors import Fatal, Rejected, StreamletsError
+from streamlets.event import Delivery, Record
+from streamlets.ports import Clock
+from streamlets.transports.embedded_board import Board
+from streamlets.transports.embedded_chunks import Chunk, encode, size
+from streamlets.transports.embedded_consumer import FETCH_BYTES, EmbeddedConsumer, decoded_chunk, fenced
+from streamlets.transports.embedded_file import (
+    Role,
+    check_disk,
+    check_platform,
+    free_worker,
+    hold_worker,
+    outside,
+    prepare,
+)
+from streamlets.transports.embedded_lane import Lane
+from streamlets.transports.embedded_reader import Found, Reader, Request
+from streamlets.transports.embedded_writer import Group, Writer, add_topics, alter_topic, member
+from streamlets.transports.transport import Aborted, Durability, GroupListener, TopicPartition, TopicSpec
+
+T = TypeVar("T")
+
+MAX_RECORD_BYTES = 16 << 20  # a record is decoded whole; Kafka's own default is 1 MiB
+GROUP_RECORDS = 20_000  # what one transaction takes: about 40 ms of writing, so that nobody waits long
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+class Pending(msgspec.Struct):
+    """Records and offsets that wait for the next transaction, and who waits for them."""
+
+    records: Sequence[Record]
+    offsets: dict[tuple[int, int], int]
+    consumer: EmbeddedConsumer | None
+    future: asyncio.Future[list[int]]
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class EmbeddedTransport:
+    """Topics in one file. `role` worker: the one process that runs the application; client: appends and reads."""
+
+    name = "embedded"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        application: str,
+        *,
+        clock: Clock,
+        role: Role = "worker",
+        durability: Durability = "full",
+        vfs: str | None = None,
+    ) -> None:
+        """`durability` normal: a power cut may take the last commits back. `vfs`: an apsw VFS to go through."""
+        self.topology = 0
+        self._path = Path(path)
+        self._application = application
+        self._clock = clock
+        self._role: Role = role
+        self._durability: Durability = durability
+        self._vfs = vfs
+        self._is_open = False
+        self._topics: dict[str, TopicSpec] = {}
+        self._places: dict[TopicPartition, int] = {}
+        self._writable: dict[tuple[str, int], tuple[int, bool]] = {}
+        self._members: dict[str, int] = {}
+        self._consumers: dict[str, EmbeddedConsumer] = {}
+        self._seen: WeakKeyDictionary[asyncio.Task[object], int] = WeakKeyDictionary()
+        self._pending: deque[Pending] = deque()
+        self._alone = 0
+        self._is_writing = False
+        self._is_pump_due = False
+
+    def __repr__(self) -> str:
+        return f"EmbeddedTransport({str(self._path)!r}, {self._application!r}, role={self._role!r})"
+
+    # Open and close.
+
+    async def start(self) -> None:
+        """Open the log; a worker takes it, makes it if need be, and brings it to the present format.
+
+        Raises: Fatal with what to do about it.
+        """
+        check_platform()
+        folder = self._path.absolute().parent
+        if self._role == "worker":
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as exc:
+                raise Fatal(f"{folder} cannot be made: {exc.strerror}", code="log-cannot-open") from exc
+        if folder.is_dir():
+            check_disk(folder)
+        if self._path.is_dir():
+            raise Fatal(f"{self._path} is a folder", code="not-a-log", hint="--on embedded:FILE names a file")
+        if self._role == "worker":
+            hold_worker(self._path)
+        try:
+            prepare(self._path, self._application, self._role, self._durability, self._vfs)
+        except BaseException:
+            self._free()
+            raise
+        settings = (self._path, self._role, self._durability, self._vfs)
+        self._writer = Writer(*settings)
+        self._reader = Reader(*settings, lambda ends: self._read_lane.tell(self._note, ends))
+        self._write_lane = Lane("streamlets-log-write")
+        self._read_lane = Lane("streamlets-log-read", self._reader.look)
+        self.board = Board(self._read_lane)
+        self._is_open = True
+        try:
+            await self._write_lane.call(self._writer.open)
+            await self._load()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Return when what was being written is written and the file is free for another worker.
+
+        Consumers are fenced. Closing again does nothing.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        for consumer in list(self._consumers.values()):
+            await consumer.close()
+        try:
+            while self._is_writing or self._pending:
+                await self._write_lane.call(_nothing)
+            await self._read_lane.call(self._reader.close)
+            await self._write_lane.call(self._writer.close)
+        finally:
+            self.board.wake()
+            await self._read_lane.close()
+            await self._write_lane.close()
+            self._free()
+
+    def _free(self) -> None:
+        if self._role == "worker":
+            free_worker(self._path)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise Fatal(f"{self._path} is not open", code="log-closed", exit_code=70)
+
+    # Topics.
+
+    async def ensure(self, topics: Sequence[TopicSpec]) -> None:
+        """Create the topics that are missing. Raises: Fatal (`topic-differs`, `bad-topic-name`, `bad-topic-config`)."""
+        for topic in topics:
+            _check_topic(topic)
+        await self._change(lambda connection: add_topics(connection, topics))
+        await self._load()
+
+    async def alter(self, topic: TopicSpec) -> None:
+        """Change a topic's settings and add partitions, which consumers then pick up. Raises: Fatal."""
+        _check_topic(topic)
+        await self._change(lambda connection: alter_topic(connection, topic))
+        await self._load()
+
+    async def topics(self) -> dict[str, TopicSpec]:
+        """Return the topics there are, by name."""
+        await self._load()
+        return dict(self._topics)
+
+    async def offsets(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Return (first offset there is, offset after the last committed record) by partition."""
+        await self._find([topic])
+        ends = await self._read(self._reader.ends)
+        return {each.partition: ends[place] for each, place in self.partitions([topic]).items()}
+
+    async def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """Return a group's committed offsets without joining it."""
+        await self._find(topics)
+        found = await self._read(partial(self._reader.committed, group))
+        return {each: found[place] for each, place in self.partitions(topics).items() if place in found}
+
+    def partitions(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """Return the partitions of topics, with the number that each has in the file."""
+        return {each: place for each, place in self._places.items() if each.topic in topics}
+
+    async def _find(self, topics: Sequence[str]) -> None:
+        """Return when the topics are known. Raises: Fatal (`topic-missing`)."""
+        self._check_open()
+        if any(topic not in self._topics for topic in topics):
+            await self._load()  # made by another process, perhaps
+        for topic in topics:
+            if topic not in self._topics:
+                raise _missing(topic)
+
+    async def _load(self) -> None:
+        """Read the topics there are, and the ends with them."""
+        topics, places = await self._read(self._reader.catalog)
+        self._topics = topics
+        self._writable = {
+            (each.topic, each.partition): (place, topics[each.topic].compacted)
+            for each, place in places.items()
+        }
+        ends = await self._read(self._reader.ends)
+        if places != self._places:
+            self._places = places
+            self.topology += 1
+        self.board.note(ends)
+        self.board.wake()
+
+    # Reading.
+
+    async def read(
+        self, partition: TopicPartition, first: int, max_events: int, end: int | None = None
+    ) -> list[Delivery]:
+        """Return committed records from offset `first` on, before `end`, without a group; empty at the end.
+
+        A `first` that retention has taken means the first offset there is.
+        """
+        await self._find([partition.topic])
+        place = self._places.get(partition)
+        if place is None:
+            raise _missing(partition.topic, partition.partition)
+        out: list[Delivery] = []
+        while len(out) < max_events and (end is None or first < end):
+            found = (await self.fetch([Request(place, first, FETCH_BYTES)]))[0]
+            if not found.chunks:
+                break
+            for last, body in found.chunks:
+                for delivery in decoded_chunk(partition, last, body):
+                    if delivery.offset >= first and (end is None or delivery.offset < end):
+                        out.append(delivery)
+                if len(out) >= max_events:
+                    break
+            first = found.end
+        return out[:max_events]
+
+    def fetch(self, requests: list[Request]) -> asyncio.Future[list[Found]]:
+        """Return a future of what there is for each request."""
+        return self._read(partial(self._reader.fetch, requests))
+
+    def _read(self, read: Callable[[], T]) -> asyncio.Future[T]:
+        self._check_open()
+        return self._read_lane.call(partial(self._reader.guarded, read))
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when something may have been appended to any topic, or after `timeout_s`.
+
+        What was appended since the calling task last returned from here counts, so that nothing is missed in between;
+        a task's first call returns at once.
+        """
+        self._check_open()
+        task = asyncio.current_task()
+        assert task is not None
+        if self._seen.get(task) == self.board.changes:
+            await self.board.wait_change(timeout_s)
+        self._seen[task] = self.board.changes
+
+    def _note(self, ends: dict[int, tuple[int, int]]) -> None:
+        """Take over what the reader saw of other processes' commits."""
+        if self._is_open and self.board.note(ends):
+            asyncio.get_running_loop().create_task(self._load())
+
+    # Groups.
+
+    async def consumer(
+        self,
+        group: str,
+        topics: Sequence[str],
+        listener: GroupListener,
+        *,
+        fetch: bool = True,
+    ) -> EmbeddedConsumer:
+        """Join a group: all partitions are this consumer's; an earlier one of the same group loses them.
+
+        Raises: Fatal (`topic-missing`; `not-the-worker` for a client).
+        """
+        self._check_open()
+        if self._role != "worker":
+            raise Fatal(
+                f"{self._path} is open as a client: only its worker takes part in groups",
+                code="not-the-worker",
+                hint="read without a group, or run the application",
+            )
+        await self._find(topics)
+        before = self._consumers.get(group)
+        if before is not None:
+            before.fence()
+        # Behind a release of the earlier one that is being written: `committed` must know of it.
+        number = await self._change(lambda connection: member(connection, group))
+        consumer = EmbeddedConsumer(self, group, number, list(topics), listener, fetch, self._left)
+        self._consumers[group] = consumer
+        return consumer
+
+    def _left(self, consumer: EmbeddedConsumer) -> None:
+        if self._consumers.get(consumer.group) is consumer:
+            del self._consumers[consumer.group]
+
+    # Writing.
+
+    async def append(self, records: Sequence[Record]) -> list[int]:
+        """Append records outside any group, durably, and return their offsets.
+
+        Cancelled, it may still take place. Raises: Unavailable (`disk-full`, `busy`): nothing was written, try again;
+        Rejected (`too-large`, `null-key`); Fatal (`topic-missing`).
+        """
+        try:
+            return await self.submit(records, {}, None)
+        except Aborted as exc:
+            raise outside(exc) from exc
+
+    async def submit(
+        self,
+        records: Sequence[Record],
+        offsets: dict[tuple[int, int], int],
+        consumer: EmbeddedConsumer | None,
+    ) -> list[int]:
+        """Return the records' offsets once they and the group's offsets are durable, in one transaction."""
+        self._check_open()
+        if any((record.topic, record.partition) not in self._writable for record in records):
+            await self._load()  # made by another process, perhaps
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[int]] = loop.create_future()
+        self._pending.append(Pending(records, offsets, consumer, future))
+        if not self._is_writing and not self._is_pump_due:
+            self._is_pump_due = True
+            loop.call_soon(self._pump)  # what others give in this turn of the loop goes along
+        return await future
+
+    async def _change(self, change: Callable[[apsw.Connection], T]) -> T:
+        self._check_open()
+        try:
+            return await self._write_lane.call(partial(self._writer.write, change))
+        except Aborted as exc:
+            raise outside(exc) from exc
+
+    def _pump(self) -> None:
+        """Give the writer all that waits, as one transaction."""
+        self._is_pump_due = False
+        while self._pending and not self._is_writing:
+            taken = self._take()
+            if not taken:
+                continue
+            try:
+                group, shares = self._group(taken)
+            except (StreamletsError, TypeError, ValueError) as exc:
+                self._failed(taken, exc, is_one_to_blame=True)
+                continue
+            self._is_writing = True
+            job = self._write_lane.call(partial(self._writer.commit, group))
+            job.add_done_callback(partial(self._written, taken, group, shares))
+
+    def _take(self) -> list[Pending]:
+        """Return what goes into the next transaction: all that waits, or one where a larger one has failed."""
+        taken: list[Pending] = []
+        count = 0
+        while self._pending and (not taken or count + len(self._pending[0].records) <= GROUP_RECORDS):
+            pending = self._pending.popleft()
+            if self._alone:
+                self._alone -= 1
+            if pending.consumer is not None and pending.consumer.is_fenced:
+                pending.fail(fenced(pending.consumer.group))
+                continue
+            taken.append(pending)
+            count += len(pending.records)
+            if self._alone:
+                break
+        return taken
+
+    def _group(self, taken: list[Pending]) -> tuple[Group, list[list[tuple[int, int]]]]:
+        """Return the transaction's content, and for each append the (partition, index in it) of its records.
+
+        Raises: Rejected, Fatal, or what a record's wrong type raises: one of them is to blame.
+        """
+        by_place: dict[int, list[Record]] = {}
+        offsets: dict[tuple[int, int], int] = {}
+        shares: list[list[tuple[int, int]]] = []
+        for pending in taken:
+            share: list[tuple[int, int]] = []
+            topic, partition, place, is_compacted = "", -1, -1, False
+            into: list[Record] = []
+            for index, record in enumerate(pending.records):
+                if record.partition != partition or record.topic != topic:
+                    topic, partition = record.topic, record.partition
+                    found = self._writable.get((topic, partition))
+                    if found is None:
+                        raise _missing(topic, partition)
+                    place, is_compacted = found
+                    into = by_place.setdefault(place, [])
+                if is_compacted and record.key is None:
+                    raise Rejected(
+                        f"an event without a key cannot be kept in {topic}, which is compacted",
+                        code="null-key",
+                        hint=f"record {index} of those given",
+                    )
+                if pending.consumer is None:
+                    share.append((place, len(into)))
+                into.append(record)
+            shares.append(share)
+            offsets.update(pending.offsets)
+        now_ms = int(self._clock.now_s() * 1000)
+        chunks = {place: encode(records, now_ms) for place, records in by_place.items()}
+        for each in chunks.values():
+            for chunk in each:
+                if len(chunk.body) > MAX_RECORD_BYTES:
+                    _check_sizes(taken)
+        return Group(chunks, offsets, now_ms), shares
+
+    def _written(
+        self,
+        taken: list[Pending],
+        group: Group,
+        shares: list[list[tuple[int, int]]],
+        job: asyncio.Future[dict[int, int]],
+    ) -> None:
+        """Tell everybody whose records the transaction held, then go on."""
+        self._is_writing = False
+        error = job.exception()
+        if error is None:
+            firsts = job.result()
+            for pending, share in zip(taken, shares, strict=True):
+                if not pending.future.done():
+                    pending.future.set_result([firsts[place] + index for place, index in share])
+            self.board.note(
+                {place: (0, firsts[place] + _span(chunks)) for place, chunks in group.chunks.items()}
+            )
+        else:
+            self._failed(taken, error, is_one_to_blame=getattr(error, "code", "") == "disk-full")
+        if self._role == "worker" and self._writer.is_checkpoint_due:
+            self._write_lane.call(self._writer.checkpoint)
+        self._pump()
+
+    def _failed(self, taken: list[Pending], error: BaseException, *, is_one_to_blame: bool) -> None:
+        """Fail them all, or try each alone where the others may be well without the one to blame."""
+        if is_one_to_blame and len(taken) > 1:
+            self._pending.extendleft(reversed(taken))
+            self._alone = len(taken)
+        else:
+            for pending in taken:
+                pending.fail(error)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _span(chunks: list[Chunk]) -> int:
+    return sum(chunk.span for chunk in chunks)
+
+
+def _missing(topic: str, partition: int | None = None) -> Fatal:
+    what = f"topic {topic}" if partition is None else f"partition {partition} of topic {topic}"
+    return Fatal(
+        f"there is no {what} in the log", code="topic-missing", hint="topics are made by `streamlets run`"
+    )
+
+
+def _check_topic(topic: TopicSpec) -> None:
+    if not _TOPIC_NAME.fullmatch(topic.name) or topic.name in (".", ".."):
+        raise Fatal(
+            f"{topic.name!r} is no name of a topic",
+            code="bad-topic-name",
+            hint="1 to 249 letters, digits, dots, dashes and underscores",
+        )
+    for name, least in (("partitions", 1), ("retention_s", 0), ("max_bytes", 1)):
+        value = getattr(topic, name)
+        if value is not None and value < least:
+            raise Fatal(
+                f"topic {topic.name}: {name} is {value}, at least {least} is needed", code="bad-topic-config"
+            )
+
+
+def _check_sizes(taken: list[Pending]) -> None:
+    """Return when no record is above the limit. Raises: Rejected (`too-large`)."""
+    for pending in taken:
+        for index, record in enumerate(pending.records):
+            length = size(record)
+            if length > MAX_RECORD_BYTES:
+                raise Rejected(
+                    f"an event of {length} bytes for {record.topic} is above the limit of {MAX_RECORD_BYTES}",
+                    code="too-large",
+                    hint=f"record {index} of those given",
+                )

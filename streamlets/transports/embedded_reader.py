@@ -1,0 +1,149 @@
+"""What the reading thread does: short reads, each its own snapshot, so that no reader holds up a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from streamlets.errors import StreamletsError
+from streamlets.transports.embedded_file import PLACES, Patience, Role, connect, outside, translated
+from streamlets.transports.transport import Durability, TopicPartition, TopicSpec
+
+T = TypeVar("T")
+
+_CHUNKS = "SELECT id, span, body FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id"
+_ENDS = """SELECT p.id, p.first, (SELECT max(c.id) FROM chunks c
+    WHERE c.id >= p.id << 42 AND c.id < (p.id + 1) << 42) FROM partitions p"""
+
+
+class Request(msgspec.Struct, gc=False):
+    """Read a partition from the offset `position` on, up to about `max_bytes`, at least one chunk."""
+
+    partition: int
+    position: int
+    max_bytes: int
+
+
+class Found(msgspec.Struct, gc=False):
+    """Chunks as (last offset, body); `end` is the offset after what was read: the partition's where nothing follows.
+
+    `first` is the first offset there is, looked up only when the chunks do not begin at the position.
+    """
+
+    request: Request
+    chunks: list[tuple[int, bytes]]
+    end: int
+    first: int = 0
+
+
+Ends = dict[int, tuple[int, int]]
+Catalog = tuple[dict[str, TopicSpec], dict[TopicPartition, int]]
+
+
+class Reader:
+    """The one connection that reads."""
+
+    def __init__(
+        self,
+        path: Path,
+        role: Role,
+        durability: Durability,
+        vfs: str | None,
+        changed: Callable[[Ends], None],
+    ) -> None:
+        """`changed` is called on the reading thread with all ends when another connection has committed."""
+        self._path = path
+        self._open: Callable[[], apsw.Connection] = lambda: connect(path, role, durability, vfs, Patience())
+        self._connection: apsw.Connection | None = None
+        self._changed = changed
+        self._version = -1
+
+    def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()
+
+    def look(self) -> None:
+        """Tell of the ends, if another connection has committed since the last look."""
+        try:
+            version = self._connected().pragma("data_version")
+            if version != self._version:
+                ends = self.ends()
+                self._version = version
+                self._changed(ends)
+        except (apsw.Error, StreamletsError):
+            self.close()  # the next read meets the trouble and says so to who asked
+
+    def ends(self) -> Ends:
+        """Return (first offset, offset after the last record) of every partition there is."""
+        rows = self._rows(_ENDS)
+        return {
+            partition: (first, first if last is None else last - (partition << PLACES) + 1)
+            for partition, first, last in rows
+        }
+
+    def catalog(self) -> Catalog:
+        """Return the topics, and the number of each partition."""
+        specs = self._rows("SELECT name, spec FROM topics ORDER BY name")
+        query = "SELECT t.name, p.number, p.id FROM partitions p JOIN topics t ON t.id = p.topic"
+        places = self._rows(query)
+        return (
+            {name: msgspec.convert(json.loads(spec), TopicSpec) for name, spec in specs},
+            {TopicPartition(name, number): partition for name, number, partition in places},
+        )
+
+    def fetch(self, requests: list[Request]) -> list[Found]:
+        """Return what there is for each request."""
+        self.look()
+        return [self._fetch(request) for request in requests]
+
+    def _fetch(self, request: Request) -> Found:
+        low = request.partition << PLACES
+        chunks: list[tuple[int, bytes]] = []
+        size = 0
+        has_gap = False
+        cursor: Any = self._connected().execute(_CHUNKS, (low + request.position, low + (1 << PLACES) - 1))
+        for place, span, body in cursor:
+            last = place - low
+            if not chunks:
+                has_gap = last - span + 1 > request.position
+            chunks.append((last, body))
+            size += len(body)
+            if size >= request.max_bytes:
+                break
+        cursor.close()  # ends the read transaction
+        if chunks and not has_gap:
+            return Found(request, chunks, chunks[-1][0] + 1)
+        first, end = self._bounds(request.partition)
+        return Found(request, chunks, chunks[-1][0] + 1 if chunks else end, first)
+
+    def _bounds(self, partition: int) -> tuple[int, int]:
+        first, last = self._rows(f"{_ENDS} WHERE p.id = ?", (partition,))[0][1:]
+        return first, first if last is None else last - (partition << PLACES) + 1
+
+    def committed(self, group: str) -> dict[int, int]:
+        """Return a group's committed offsets by partition."""
+        query = "SELECT partition, next FROM offsets JOIN groups ON groups.id = member WHERE name = ?"
+        return dict(self._rows(query, (group,)))
+
+    def guarded(self, read: Callable[[], T]) -> T:
+        """Return what `read` returns. Raises: Unavailable for what may pass, Fatal for the rest."""
+        try:
+            return read()
+        except apsw.Error as exc:
+            self.close()  # a fresh connection is the surest way back to a known state
+            raise outside(translated(exc, self._path)) from exc
+
+    def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        return self._connected().execute(query, values).fetchall()
+
+    def _connected(self) -> apsw.Connection:
+        if self._connection is None:
+            self._connection = self._open()
+            self._version = -1
+        return self._connection

@@ -1,0 +1,108 @@
+"""The account finds what was lost, repeated or made up, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamlets.component import Component
+from streamlets.engine.account import Account, account
+from streamlets.engine.virtual import virtual_run
+from streamlets.errors import Rejected
+from streamlets.event import Record
+from streamlets.ports import Batch, Emit, Outcome
+from streamlets.transports.transport import TopicPartition
+from tests.engine.application import Application
+from tests.engine.test_stage import Copy, Tumbling, copying
+
+
+class Mixed(Copy):
+    """Filters every third, dead-letters every tenth, copies the rest twice."""
+
+    async def process(self, batch: Batch) -> Outcome:
+        emits: list[Emit] = []
+        filtered: list[int] = []
+        for i, delivery in enumerate(batch.deliveries):
+            number = int(delivery.value or b"0")
+            if number % 10 == 0:
+                raise Rejected("tens are not taken")
+            if number % 3 == 0:
+                filtered.append(i)
+            else:
+                emits += [Emit("out", delivery.value, i), Emit("out", delivery.value, i, index=1)]
+        return Outcome(emits=emits, filtered=filtered)
+
+
+async def taken(app: Application) -> Account:
+    return await account(app.plan, app.transport(), lambda use: Component(use, app.classes[use]))
+
+
+async def run_mixed(partitions: int = 2) -> Application:
+    app = copying(Mixed, partitions=partitions)
+    await app.worker()
+    for partition in range(partitions):
+        await app.put("numbers", list(range(200)), partition)
+    await app.until_idle()
+    return app
+
+
+def test_every_event_is_counted_once_by_its_last_fate() -> None:
+    async def main() -> None:
+        app = await run_mixed()
+        found = await taken(app)
+        (line,) = found.lines
+        assert found.is_balanced
+        assert found.missing == 0
+        assert line.fates == {"dead-lettered": 40, "filtered": 120, "out": 240}
+        assert (line.n_in, line.n_open) == (400, 0)
+        assert line.emitted == {"out": 480}
+
+    virtual_run(main())
+
+
+def test_events_that_wait_in_the_topic_are_open_not_missing() -> None:
+    async def main() -> None:
+        app = await run_mixed()
+        await app.put("numbers", [1, 2, 3], 1)
+        found = await taken(app)
+        assert found.is_balanced
+        assert found.lines[0].n_open == 3
+
+    virtual_run(main())
+
+
+def test_members_of_a_window_are_counted_when_it_closes() -> None:
+    async def main() -> None:
+        app = copying(Tumbling)
+        await app.worker()
+        await app.put("numbers", [1] * 7)
+        await app.until_idle()
+        found = await taken(app)
+        assert found.is_balanced
+        assert found.lines[0].fates == {"out": 7}
+
+    virtual_run(main())
+
+
+def test_an_output_that_is_not_there_is_found() -> None:
+    async def main() -> None:
+        app = await run_mixed()
+        partition = app.log.partition(TopicPartition("app.copies", 0))
+        del partition._stored[3]
+        del partition._offsets[3]
+        found = await taken(app)
+        assert not found.is_balanced
+        assert found.missing == 1
+        assert "copy.out" in found.lines[0].differences[0]
+
+    virtual_run(main())
+
+
+def test_an_output_that_stands_twice_is_found() -> None:
+    async def main() -> None:
+        app = await run_mixed()
+        twice: Any = (await app.transport().read(TopicPartition("app.copies", 0), 0, 1))[0]
+        await app.transport().append([Record("app.copies", 0, twice.key, twice.value, twice.headers, 0)])
+        found = await taken(app)
+        assert not found.is_balanced
+
+    virtual_run(main())
