@@ -5,8 +5,9 @@ A message of refusal names the field and the reason, never a value: it goes to l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import msgspec
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +19,7 @@ from streamlets.errors import Broken, Fatal, Rejected
 
 _NAMED = 3  # problems told of one event; the rest are counted, so that a message stays a line
 _WIDEST = 120  # of a field's path or a reason, in characters: names of unknown fields come from outside
+_MODULES = re.compile(r"(?:\w+\.)+(?:<locals>\.)?")
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _VALUE = msgspec.json.Decoder()
 _WRITER = msgspec.json.Encoder()
@@ -109,6 +111,11 @@ class _Schema(GenerateJsonSchema):
         return super().field_is_required(field, total)
 
 
+def name_of(kind: Any) -> str:
+    """Return a type's name as one writes it: `Departure`, `Cat | Dog`, `list[int]`."""
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else _MODULES.sub("", str(kind))
+
+
 class PydanticContract:
     """The contract of a Python type that pydantic knows: a model, a dataclass, a TypedDict.
 
@@ -119,7 +126,7 @@ class PydanticContract:
     def __init__(self, kind: Any, mode: Literal["validation", "serialization"] = "validation") -> None:
         self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
         self._mode = mode
-        self._name: str = getattr(kind, "__name__", str(kind))
+        self._name = name_of(kind)
         schema = _tightened(self._adapter.core_schema)
         # Otherwise pydantic takes the validator that the model has already, in spite of the schema.
         self._validator = SchemaValidator(schema, _use_prebuilt=False)
@@ -159,7 +166,7 @@ class PydanticContract:
         try:
             return self._validate_json(data)
         except ValidationError as exc:
-            raise _rejected(self._name, _problems(exc)) from exc
+            raise _rejected(self._name, problems(exc)) from exc
 
     def encode(self, value: Any) -> bytes:
         """Return a value as data, checked again: an object can have been changed since it was made.
@@ -169,7 +176,7 @@ class PydanticContract:
         try:
             checked = self._validator.validate_python(value, by_alias=True, by_name=True)
         except ValidationError as exc:
-            raise _broken(self._name, _problems(exc)) from exc
+            raise _broken(self._name, problems(exc)) from exc
         try:
             data = self._serializer.to_json(checked, by_alias=True)
         except PydanticSerializationError as exc:
@@ -208,7 +215,8 @@ def _refuse_constants(data: bytes, name: str) -> None:
         raise _rejected(name, f"not JSON: {_reason(exc)}") from exc
 
 
-def _problems(error: ValidationError) -> str:
+def problems(error: ValidationError) -> str:
+    """Return what is wrong as `field: reason` for the first few fields, without a value of them."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     told = []
     for one in found[:_NAMED]:

@@ -142,15 +142,23 @@ def is_json(content_type: str | None) -> bool:
     )
 
 
-def time_text(unix_s: float) -> str:
-    """Return a time as RFC 3339 in UTC, to the microsecond, as events carry it."""
-    return datetime.fromtimestamp(unix_s, UTC).replace(tzinfo=None).isoformat() + "Z"
-
-
 def is_structured(delivery: Delivery) -> bool:
     """Return whether the record is a structured CloudEvent: its content type alone decides, in any case."""
     content_type = delivery.header("content-type")
     return content_type is not None and content_type[:23].lower() == "application/cloudevents"
+
+
+def data_of(delivery: Delivery) -> bytes | None:
+    """Return an event's data, reading no more than it must: whether the event is whole is not looked at.
+
+    Raises: Rejected (`undecodable`) when a structured event cannot be read.
+    """
+    for name, value in reversed(delivery.headers):  # our own codec writes it last
+        if name == "content-type":
+            if value is not None and value[:23].lower() == _FORMAT:
+                return decode(delivery).data
+            break
+    return delivery.value
 
 
 def identity(delivery: Delivery) -> tuple[str, str]:
@@ -255,7 +263,7 @@ def _wrap_plain(delivery: Delivery) -> Event:
         type=_PLAIN_TYPE,
         data=delivery.value,
         datacontenttype=delivery.header("content-type"),
-        time=time_text(delivery.timestamp_ms / 1000) if delivery.timestamp_ms > 0 else None,
+        time=timestamp(delivery.timestamp_ms / 1000) if delivery.timestamp_ms > 0 else None,
         key=delivery.key,
     )
 
