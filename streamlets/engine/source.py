@@ -128,7 +128,10 @@ class SourceStage:
 
     async def assigned(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         starts = {}
-        committed = await self._transport.committed(self._group, [self._state_topic])
+        assert self._consumer is not None
+        committed = await self._consumer.committed(
+            partitions
+        )  # first, since it waits until nothing is undecided
         for where in partitions:
             state, row = await restore(self._transport, where)
             offset = committed.get(where)
@@ -238,6 +241,7 @@ class SourceStage:
             except (UnknownOutcome, Fenced) as exc:
                 self.gauges.rewinds += 1
                 log.warning("release.unknown streamlet=%s cause=%s", self.name, exc.message)
+                await self._consumer.committed([split.where])  # returns when the outcome is known to all
                 split.state, found = await restore(self._transport, split.where)
                 split.row = found or LedgerRow(0, [], Tally(), 0)
                 return

@@ -18,7 +18,7 @@ from streamlets.engine.gauges import Gauges
 from streamlets.engine.ledger import Entry, held_ranges
 from streamlets.engine.outflow import KeyRejected, Outflow
 from streamlets.engine.partition import Owned
-from streamlets.engine.state import LedgerRow, restore, rows
+from streamlets.engine.state import LedgerRow, PartitionState, restore, rows
 from streamlets.engine.table import TableReader
 from streamlets.engine.tally import MODULUS, Tally
 from streamlets.errors import Broken, Fatal, Rejected, StreamletsError, Unavailable
@@ -198,9 +198,8 @@ class Stage:
         for table in self._tables:
             await table.catch_up()
         starts: dict[TopicPartition, int] = {}
-        committed = await self._committed(partitions)
         for where in partitions:
-            owned = await self._take_over(where, committed.get(where))
+            owned = await self._take_over(where)
             self._owned[where] = owned
             starts[where] = owned.ledger.position
         self.gauges.partitions = len(self._owned)
@@ -226,32 +225,42 @@ class Stage:
         self.gauges.partitions = len(self._owned)
         self._notify()
 
-    async def _committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        found = await self._transport.committed(self._group, list(self._inlets))
-        return {where: found[where] for where in partitions if where in found}
+    async def _restore(self, where: TopicPartition) -> tuple[PartitionState, LedgerRow | None]:
+        """Return the state that belongs to the committed offset; no row where the group has not been here.
 
-    async def _take_over(self, where: TopicPartition, committed: int | None) -> Owned:
-        """Return the partition with its state restored: first the committed offset, then the state, then compare."""
-        state, row = await restore(self._transport, TopicPartition(self._state_topic, where.partition))
-        if committed is None and row is None:
-            start = await self._first_offset(where)
-            row = LedgerRow(start, [], Tally(), start)
-            owned = Owned(where, self._inlets[where.topic], state, row)
-            self._owned[where] = owned
-            # The choice where to begin is made once, and recorded with the first release.
-            self._settle(owned, owned.ledger.add(self._clock.monotonic_s()), None, Outcome(), [], {})
-            log.info(
-                "start.chosen streamlet=%s topic=%s partition=%d offset=%d", self.name, *_place(where), start
-            )
-            return owned
-        if row is None or committed != row.offset:
-            raise Fatal(
-                f"{self.name}: the group's offset in {where.topic}/{where.partition} is {committed}, "
-                f"but its state is true at {row.offset if row else 'no offset'}",
-                code="state-differs",
-                hint="offsets or state were changed from outside: restore both, or delete group and state topic",
-            )
-        return Owned(where, self._inlets[where.topic], state, row)
+        Raises: Fatal (`state-differs`).
+        """
+        assert self._consumer is not None
+        committed = (await self._consumer.committed([where]))[where]
+        while True:
+            state, row = await restore(self._transport, TopicPartition(self._state_topic, where.partition))
+            if committed == (row.offset if row is not None else None):
+                return state, row
+            # Another may have released in between, where the partition has moved on and no poll has told us yet.
+            before, committed = committed, (await self._consumer.committed([where]))[where]
+            if before == committed:
+                break
+        raise Fatal(
+            f"{self.name}: the group's offset in {where.topic}/{where.partition} is {committed}, "
+            f"but its state is true at {row.offset if row else 'no offset'}",
+            code="state-differs",
+            hint="offsets or state were changed from outside: restore both, or delete group and state topic",
+        )
+
+    async def _take_over(self, where: TopicPartition) -> Owned:
+        """Return the partition with its state restored; where the group has not been here, where to begin is chosen."""
+        state, row = await self._restore(where)
+        if row is not None:
+            return Owned(where, self._inlets[where.topic], state, row)
+        start = await self._first_offset(where)
+        owned = Owned(where, self._inlets[where.topic], state, LedgerRow(start, [], Tally(), start))
+        self._owned[where] = owned
+        # The choice where to begin is made once, and recorded with the first release.
+        self._settle(owned, owned.ledger.add(self._clock.monotonic_s()), None, Outcome(), [], {})
+        log.info(
+            "start.chosen streamlet=%s topic=%s partition=%d offset=%d", self.name, *_place(where), start
+        )
+        return owned
 
     async def _first_offset(self, where: TopicPartition) -> int:
         offsets = await self._transport.offsets(where.topic)
@@ -280,19 +289,18 @@ class Stage:
     async def _rewind(self, partitions: Sequence[TopicPartition]) -> None:
         """Forget what is in flight of these partitions and read again from what is committed, state included."""
         assert self._consumer is not None
-        mine = [where for where in partitions if where in self._owned]
-        for where in mine:
-            self._drop(self._owned[where])
+        dropped = {where: self._owned[where] for where in partitions if where in self._owned}
+        for owned in dropped.values():
+            self._drop(owned)
         self._notify()
         async with self._polling:
-            committed = await self._committed(mine)
+            # A poll may have taken it away meanwhile, or even given it back: then it has begun anew already.
+            mine = [where for where, owned in dropped.items() if self._owned.get(where) is owned]
             positions = {}
             for where in mine:
-                if where in self._owned:  # else it moved away meanwhile
-                    owned = await self._take_over(where, committed.get(where))
-                    if where in self._owned:
-                        self._owned[where] = owned
-                        positions[where] = owned.ledger.position
+                owned = await self._take_over(where)
+                self._owned[where] = owned
+                positions[where] = owned.ledger.position
             await self._consumer.seek(positions)
         log.warning(
             "rewound streamlet=%s partitions=%s", self.name, [f"{w.topic}/{w.partition}" for w in mine]

@@ -274,7 +274,12 @@ class Worker:
         try:
             await self._stopping.wait()
             held = await self._drain()
-            await snapshots.write(self._stages(), "stopped", only_change=False)
+            try:
+                await snapshots.write(self._stages(), "stopped", only_change=False)
+            except StreamletsError as exc:
+                log.warning(
+                    "snapshot.failed cause=%s", exc.message
+                )  # all is released; only its notice is missing
         finally:
             for task in [*side, *(r.task for r in self.running.values() if r.task is not None)]:
                 task.cancel()
