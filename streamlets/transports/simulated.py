@@ -147,8 +147,13 @@ class SimulatedConsumer:
         self._turn = 0
 
     @property
+    def group(self) -> Group:
+        """The group as the coordinator sees it."""
+        return self._group
+
+    @property
     def member(self) -> Member:
-        """The member as the coordinator sees it, for tests that expel it."""
+        """The member as the coordinator sees it: who wants to expel it asks the group."""
         return self._member
 
     def crash(self) -> None:
@@ -200,8 +205,8 @@ class SimulatedConsumer:
     async def release(self, release: Release) -> None:
         if self._releasing is not None:
             raise AssertionError("two releases at a time on one consumer")
-        await self._before("release")
         member = self._member  # the one that asks: expelled meanwhile and back again, it is another
+        await self._before("release")
         require_small(release.records)
         self._group.require(member, release.offsets)
         if release.atomic:
@@ -293,9 +298,10 @@ class SimulatedConsumer:
         if self._member.is_out and not self._is_closed:
             gone = sorted(self._positions)
             self._positions.clear()
-            self._member = self._join()
             if gone:
                 await self._listener.lost(gone)
+                self._transport.require_alive()
+            self._member = self._join()  # only now: what was handed over before belongs to the old member
         member = self._member
         revoked = sorted(member.owned - member.target)
         if revoked:

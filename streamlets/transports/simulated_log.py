@@ -324,6 +324,10 @@ class SimulatedLog:
             self._groups[name] = Group(name, self)
         return self._groups[name]
 
+    def groups(self) -> list[Group]:
+        """Return the groups there are."""
+        return list(self._groups.values())
+
     def append(self, record: Record, transaction: Transaction | None = None) -> int:
         """Return the offset of a record, now in its partition; visible at once without a transaction."""
         place = TopicPartition(record.topic, record.partition)

@@ -113,7 +113,10 @@ class Consumer(Protocol):
     async def release(self, release: Release) -> None:
         """Make a release visible and durable, whole.
 
-        One at a time for each consumer. Raises: Aborted, UnknownOutcome, Fenced; Fatal for what will never work;
+        One at a time for each consumer. A release that was handed over before `lost` returned is refused with Fenced,
+        even when its partitions have come back meanwhile: what is in it will be done again.
+
+        Raises: Aborted, UnknownOutcome, Fenced; Fatal for what will never work;
         Rejected (`too-large`) naming the record's index in `hint` where one record cannot be stored.
         """
         ...
