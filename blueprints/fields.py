@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from blueprints.diagnostics import Mark
-from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode
+from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode, resolve
 from blueprints.units import Duration, Size, UnitError
 
 VARIABLE_SCHEMA: Final = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
@@ -45,6 +45,13 @@ def shown(node: Node) -> str:
     if node.value is None:
         return "nothing"
     return repr(node.raw if len(node.raw) <= 40 else node.raw[:37] + "...")
+
+
+def _value(node: Node) -> Any:
+    """Return a single value; one from the environment as what it looks like, whether it stands in quotes or not."""
+    if not isinstance(node, ScalarNode):
+        return INVALID
+    return resolve(node.text) if node.variables else node.value
 
 
 def _wrong(node: Node, what: str, wanted: str, report: Report) -> Invalid:
@@ -97,12 +104,9 @@ class Whole:
     maximum: int
 
     def read(self, node: Node, what: str, report: Report) -> Any:
-        if (
-            isinstance(node, ScalarNode)
-            and type(node.value) is int
-            and self.minimum <= node.value <= self.maximum
-        ):
-            return node.value
+        value = _value(node)
+        if type(value) is int and self.minimum <= value <= self.maximum:
+            return value
         return _wrong(node, what, f"a whole number from {self.minimum} to {self.maximum:,}", report)
 
     def schema(self) -> dict[str, Any]:
@@ -115,8 +119,9 @@ class Flag:
     """true or false."""
 
     def read(self, node: Node, what: str, report: Report) -> Any:
-        if isinstance(node, ScalarNode) and isinstance(node.value, bool):
-            return node.value
+        value = _value(node)
+        if isinstance(value, bool):
+            return value
         return _wrong(node, what, "true or false", report)
 
     def schema(self) -> dict[str, Any]:
@@ -135,7 +140,7 @@ class Quantity:
         if node.is_unset:
             return INVALID
         try:
-            quantity = self.of.parse(node.value)
+            quantity = self.of.parse(node.text if node.variables else node.value)
         except UnitError as exc:
             reason = f"{self.of.what} such as '{self.of.examples[-1]}', not {shown(node)}"
             report(node.mark, "bad-value", f"{what} must be {reason}" if node.variables else f"{what}: {exc}")

@@ -188,7 +188,7 @@ def _fitted(node: ScalarNode, candidates: Sequence[Schema]) -> Any:
         )
     value = resolve(node.text)
     if not types:
-        return node.value
+        return node.value  # anything is accepted: quotes decide, as they do for a value written out
     if isinstance(value, bool):
         fits = "boolean" in types
     elif isinstance(value, int):

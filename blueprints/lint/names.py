@@ -13,8 +13,8 @@ _TOPIC = re.compile(r"[a-zA-Z0-9._-]+\Z")
 
 
 def check(draft: Draft) -> None:
-    if draft.name and not _LABEL.match(draft.name):
-        draft.error(draft.top.at("name"), "bad-name", _bad_label("the application's name", draft.name))
+    if draft.name and (problem := bad_label("the application's name", draft.name)):
+        draft.error(draft.top.at("name"), "bad-name", problem)
     if draft.prefix and not _TOPIC.match(draft.prefix):
         draft.error(
             draft.top.at("prefix" if draft.top.has("prefix") else "name"),
@@ -22,8 +22,8 @@ def check(draft: Draft) -> None:
             _bad(draft.prefix),
         )
     for name, streamlet in draft.streamlets.items():
-        if not _LABEL.match(name):
-            draft.error(streamlet.section.mark, "bad-name", _bad_label("a streamlet's name", name))
+        if problem := bad_label("a streamlet's name", name):
+            draft.error(streamlet.section.mark, "bad-name", problem)
     for name, section in draft.top.get("contracts", {}).items():
         if not _TOPIC.match(name):
             message = f"a contract's name has letters, digits, '.', '_' and '-' only, not '{name[:80]}'"
@@ -34,7 +34,10 @@ def check(draft: Draft) -> None:
     _check_clashes(draft)
 
 
-def _bad_label(what: str, name: str) -> str:
+def bad_label(what: str, name: str) -> str:
+    """Return why a name is no DNS label and what would be one, or nothing when it is one."""
+    if _LABEL.match(name):
+        return ""
     fixed = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].strip("-")
     hint = f"; '{fixed}' would do" if fixed and fixed != name else ""
     return f"{what} is a DNS label of at most 63 small letters, digits and '-', not '{name[:80]}'{hint}"

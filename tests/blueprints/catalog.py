@@ -189,6 +189,8 @@ class TestCatalog:
             return NotFound("import-failed", "'gone.away' cannot be imported: No module named 'gone'")
         if use == "os:sep":
             return NotFound("not-a-streamlet", "'sep' of 'os' is neither a function nor a streamlet")
+        if use == "features:features":
+            return Kind(use, [Port("in", "in", contract=FEATURES), Port("out", "out", required=False)])
         if ":" in use:
             return Kind(use, [Port("in", "in"), Port("out", "out", required=False)])
         if use == "twice":

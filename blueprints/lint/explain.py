@@ -1,0 +1,35 @@
+"""What a problem's code means: the pages beside this file, one file for each family of rules."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "pages"
+
+_PAGE = re.compile(
+    r"^## (?P<code>[a-z-]+)\n(?P<cause>.*?)\n+Bad:\n```yaml\n(?P<bad>.*?)```\nGood:\n```yaml\n(?P<good>.*?)```$",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A code, its family, why it is reported, and two blueprints: one with the problem, one without."""
+
+    code: str
+    family: str
+    cause: str
+    bad: str
+    good: str
+
+
+def pages() -> dict[str, Page]:
+    """Return the page of every code, family by family."""
+    found: dict[str, Page] = {}
+    for name in ("syntax", "names", "streamlets", "ports", "topics", "contracts", "graph", "safety"):
+        text = (FOLDER / f"{name}.md").read_text("utf-8")
+        for page in _PAGE.finditer(text):
+            found[page["code"]] = Page(page["code"], name, page["cause"], page["bad"], page["good"])
+    return found

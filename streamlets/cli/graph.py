@@ -1,0 +1,35 @@
+"""`streamlets graph B`: a blueprint's streamlets and the topics between them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from streamlets.cli.blueprint import blueprint_argument, load_plan
+from streamlets.cli.output import print_json, width
+
+
+@click.command()
+@blueprint_argument
+@click.option(
+    "--format",
+    "--output",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print the graph.",
+)
+def graph(blueprint: Path, overlays: tuple[Path, ...], form: str) -> None:
+    """Draw the streamlets of a BLUEPRINT in the order that events take, with the topics between them."""
+    from blueprints.graph import as_json, as_text
+
+    plan = load_plan(blueprint, overlays)
+    if form == "json":
+        print_json(as_json(plan))
+        return
+    encoding = sys.stdout.encoding or "ascii"
+    is_ascii = "─┌▶·".encode(encoding, "replace").count(b"?") > 0
+    click.echo(as_text(plan, width(), is_ascii), nl=False)
