@@ -8,6 +8,7 @@ and what the two threads do are in the `embedded_*` files beside this one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from collections import deque
@@ -37,10 +38,20 @@ from streamlets.transports.embedded_file import (
 )
 from streamlets.transports.embedded_lane import Lane
 from streamlets.transports.embedded_reader import Found, Reader, Request
-from streamlets.transports.embedded_writer import Group, Writer, add_topics, alter_topic, member
+from streamlets.transports.embedded_tidy import GRACE_SETTING, TIDY_S, Tidy
+from streamlets.transports.embedded_writer import (
+    CHECKPOINT_PAGES,
+    Group,
+    Writer,
+    add_topics,
+    alter_topic,
+    member,
+)
 from streamlets.transports.transport import Aborted, Durability, GroupListener, TopicPartition, TopicSpec
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 MAX_RECORD_BYTES = 16 << 20  # a record is decoded whole; Kafka's own default is 1 MiB
 GROUP_RECORDS = 20_000  # what one transaction takes: about 40 ms of writing, so that nobody waits long
@@ -94,6 +105,8 @@ class EmbeddedTransport:
         self._alone = 0
         self._is_writing = False
         self._is_pump_due = False
+        self._tidies = asyncio.Lock()
+        self._tidying: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"EmbeddedTransport({str(self._path)!r}, {self._application!r}, role={self._role!r})"
@@ -130,9 +143,12 @@ class EmbeddedTransport:
         self._read_lane = Lane("streamlets-log-read", self._reader.look)
         self.board = Board(self._read_lane)
         self._is_open = True
+        self._tidy = Tidy(self, self._reader, self._clock, self._path)
         try:
             await self._write_lane.call(self._writer.open)
             await self._load()
+            if self._role == "worker":
+                self._tidying = asyncio.create_task(self._tidy_up(), name="streamlets-log-tidy")
         except BaseException:
             await self.close()
             raise
@@ -145,6 +161,9 @@ class EmbeddedTransport:
         if not self._is_open:
             return
         self._is_open = False
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.wait([self._tidying])
         for consumer in list(self._consumers.values()):
             await consumer.close()
         try:
@@ -172,13 +191,14 @@ class EmbeddedTransport:
         """Create the topics that are missing. Raises: Fatal (`topic-differs`, `bad-topic-name`, `bad-topic-config`)."""
         for topic in topics:
             _check_topic(topic)
-        await self._change(lambda connection: add_topics(connection, topics))
+        for name in await self.change(lambda connection: add_topics(connection, topics)):
+            _say_what_is_without_effect(next(topic for topic in topics if topic.name == name))
         await self._load()
 
     async def alter(self, topic: TopicSpec) -> None:
         """Change a topic's settings and add partitions, which consumers then pick up. Raises: Fatal."""
         _check_topic(topic)
-        await self._change(lambda connection: alter_topic(connection, topic))
+        await self.change(lambda connection: alter_topic(connection, topic))
         await self._load()
 
     async def topics(self) -> dict[str, TopicSpec]:
@@ -189,13 +209,13 @@ class EmbeddedTransport:
     async def offsets(self, topic: str) -> dict[int, tuple[int, int]]:
         """Return (first offset there is, offset after the last committed record) by partition."""
         await self._find([topic])
-        ends = await self._read(self._reader.ends)
+        ends = await self.look(self._reader.ends)
         return {each.partition: ends[place] for each, place in self.partitions([topic]).items()}
 
     async def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """Return a group's committed offsets without joining it."""
         await self._find(topics)
-        found = await self._read(partial(self._reader.committed, group))
+        found = await self.look(partial(self._reader.committed, group))
         return {each: found[place] for each, place in self.partitions(topics).items() if place in found}
 
     def partitions(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
@@ -213,18 +233,45 @@ class EmbeddedTransport:
 
     async def _load(self) -> None:
         """Read the topics there are, and the ends with them."""
-        topics, places = await self._read(self._reader.catalog)
+        topics, places = await self.look(self._reader.catalog)
         self._topics = topics
         self._writable = {
             (each.topic, each.partition): (place, topics[each.topic].compacted)
             for each, place in places.items()
         }
-        ends = await self._read(self._reader.ends)
+        ends = await self.look(self._reader.ends)
         if places != self._places:
             self._places = places
             self.topology += 1
         self.board.note(ends)
         self.board.wake()
+
+    # Making room.
+
+    async def tidy(self) -> None:
+        """Apply retention and compact now, however little there is to gain; the worker does it by itself in time."""
+        self._check_open()
+        async with self._tidies:
+            await self._tidy.round(eager=True)
+
+    async def _tidy_up(self) -> None:
+        while True:
+            await self._clock.sleep(TIDY_S)
+            try:
+                async with self._tidies:
+                    await self._tidy.round()
+            except StreamletsError as exc:
+                # Room is made later. What the trouble is, releases meet as well, and say it to their stage.
+                log.warning("log.tidy.failed file=%s error=%s", self._path, exc.message)
+
+    def places(self) -> dict[TopicPartition, tuple[int, TopicSpec]]:
+        """Return every partition's number, and its topic's settings."""
+        return {each: (place, self._topics[each.topic]) for each, place in self._places.items()}
+
+    async def checkpoint(self, wal_bytes: int) -> None:
+        """Checkpoint if the WAL has grown by clients' commits."""
+        if wal_bytes >= CHECKPOINT_PAGES * 4096:
+            await self._write_lane.call(self._writer.checkpoint)
 
     # Reading.
 
@@ -255,9 +302,10 @@ class EmbeddedTransport:
 
     def fetch(self, requests: list[Request]) -> asyncio.Future[list[Found]]:
         """Return a future of what there is for each request."""
-        return self._read(partial(self._reader.fetch, requests))
+        return self.look(partial(self._reader.fetch, requests))
 
-    def _read(self, read: Callable[[], T]) -> asyncio.Future[T]:
+    def look(self, read: Callable[[], T]) -> asyncio.Future[T]:
+        """Return a future of what is read on the reader's thread. Raises: Unavailable, Fatal."""
         self._check_open()
         return self._read_lane.call(partial(self._reader.guarded, read))
 
@@ -305,7 +353,7 @@ class EmbeddedTransport:
         if before is not None:
             before.fence()
         # Behind a release of the earlier one that is being written: `committed` must know of it.
-        number = await self._change(lambda connection: member(connection, group))
+        number = await self.change(lambda connection: member(connection, group))
         consumer = EmbeddedConsumer(self, group, number, list(topics), listener, fetch, self._left)
         self._consumers[group] = consumer
         return consumer
@@ -345,7 +393,8 @@ class EmbeddedTransport:
             loop.call_soon(self._pump)  # what others give in this turn of the loop goes along
         return await future
 
-    async def _change(self, change: Callable[[apsw.Connection], T]) -> T:
+    async def change(self, change: Callable[[apsw.Connection], T]) -> T:
+        """Return what `change` returns, made in a transaction of its own. Raises: Unavailable, Fatal."""
         self._check_open()
         try:
             return await self._write_lane.call(partial(self._writer.write, change))
@@ -409,7 +458,7 @@ class EmbeddedTransport:
                     raise Rejected(
                         f"an event without a key cannot be kept in {topic}, which is compacted",
                         code="null-key",
-                        hint=f"record {index} of those given",
+                        hint=str(index),
                     )
                 if pending.consumer is None:
                     share.append((place, len(into)))
@@ -480,6 +529,12 @@ def _check_topic(topic: TopicSpec) -> None:
             code="bad-topic-name",
             hint="1 to 249 letters, digits, dots, dashes and underscores",
         )
+    grace = topic.config.get(GRACE_SETTING, "0")
+    if not grace.isdecimal():
+        raise Fatal(
+            f"topic {topic.name}: {GRACE_SETTING} is {grace!r}, a number of milliseconds is needed",
+            code="bad-topic-config",
+        )
     for name, least in (("partitions", 1), ("retention_s", 0), ("max_bytes", 1)):
         value = getattr(topic, name)
         if value is not None and value < least:
@@ -497,5 +552,15 @@ def _check_sizes(taken: list[Pending]) -> None:
                 raise Rejected(
                     f"an event of {length} bytes for {record.topic} is above the limit of {MAX_RECORD_BYTES}",
                     code="too-large",
-                    hint=f"record {index} of those given",
+                    hint=str(index),
                 )
+
+
+def _say_what_is_without_effect(topic: TopicSpec) -> None:
+    settings = sorted(topic.config.keys() - {GRACE_SETTING})
+    if (topic.replication or 1) > 1:
+        settings.append("replication")
+    if settings:
+        log.warning(
+            "topic.without_effect topic=%s settings=%s: not in the embedded log", topic.name, settings
+        )

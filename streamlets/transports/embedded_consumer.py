@@ -250,18 +250,21 @@ class EmbeddedConsumer:
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
         """Deliver nothing of these partitions until they are resumed; the position is kept."""
         for partition in partitions:
-            self._cursor(partition).is_paused = True
+            if partition in self._cursors:
+                self._cursors[partition].is_paused = True
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """Deliver of these partitions again; a poll under way takes notice."""
         for partition in partitions:
-            self._cursor(partition).is_paused = False
+            if partition in self._cursors:
+                self._cursors[partition].is_paused = False
         self._log.board.wake()
 
     async def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         """Go on at these offsets. A following poll delivers nothing read from before the seek."""
         for partition, position in positions.items():
-            self._cursor(partition).move(position)
+            if partition in self._cursors:
+                self._cursors[partition].move(position)
         self._log.board.wake()
 
     async def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int | None]:

@@ -41,6 +41,17 @@ class Found(msgspec.Struct, gc=False):
     first: int = 0
 
 
+class Stored(msgspec.Struct, gc=False):
+    """A chunk as it lies in the file; `body` is empty where only its measures were asked for."""
+
+    last: int
+    span: int
+    count: int
+    size: int
+    stored_ms: int
+    body: bytes = b""
+
+
 Ends = dict[int, tuple[int, int]]
 Catalog = tuple[dict[str, TopicSpec], dict[TopicPartition, int]]
 
@@ -130,6 +141,34 @@ class Reader:
         """Return a group's committed offsets by partition."""
         query = "SELECT partition, next FROM offsets JOIN groups ON groups.id = member WHERE name = ?"
         return dict(self._rows(query, (group,)))
+
+    def size(self, partition: int, counted: int) -> tuple[int, int]:
+        """Return (bytes of the chunks after the offset `counted`, last offset of the last of them)."""
+        low = partition << PLACES
+        query = "SELECT total(size), max(id) FROM chunks WHERE id BETWEEN ? AND ?"
+        size, last = self._rows(query, (low + counted + 1, low + (1 << PLACES) - 1))[0]
+        return int(size), counted if last is None else last - low
+
+    def heads(self, partition: int, limit: int) -> list[Stored]:
+        """Return the measures of the first chunks there are."""
+        low = partition << PLACES
+        query = "SELECT id - ?, span, count, size, stored_ms FROM chunks WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+        return [Stored(*row) for row in self._rows(query, (low, low, low + (1 << PLACES), limit))]
+
+    def chunks(self, partition: int, first: int, end: int, max_bytes: int) -> list[Stored]:
+        """Return the chunks with their last offset from `first` on and before `end`, at least one if there is one."""
+        low = partition << PLACES
+        query = "SELECT id - ?, span, count, size, stored_ms, body FROM chunks WHERE id >= ? AND id < ? ORDER BY id"
+        found: list[Stored] = []
+        size = 0
+        cursor: Any = self._connected().execute(query, (low, low + first, low + end))
+        for row in cursor:
+            found.append(Stored(*row))
+            size += found[-1].size
+            if size >= max_bytes:
+                break
+        cursor.close()
+        return found
 
     def guarded(self, read: Callable[[], T]) -> T:
         """Return what `read` returns. Raises: Unavailable for what may pass, Fatal for the rest."""

@@ -243,12 +243,14 @@ def _end(connection: apsw.Connection, partition: int) -> int:
     return 0 if found is None else found - low + 1
 
 
-def add_topics(connection: apsw.Connection, topics: Iterable[TopicSpec]) -> None:
-    """Create what is missing. Raises: Fatal (`topic-differs`)."""
+def add_topics(connection: apsw.Connection, topics: Iterable[TopicSpec]) -> list[str]:
+    """Create what is missing and return its names. Raises: Fatal (`topic-differs`)."""
+    made: list[str] = []
     for topic in topics:
         row = connection.execute("SELECT id, spec FROM topics WHERE name = ?", (topic.name,)).get
         if row is None:
             _insert_topic(connection, topic)
+            made.append(topic.name)
             continue
         there = msgspec.convert(json.loads(row[1]), TopicSpec)
         differences = [
@@ -262,6 +264,7 @@ def add_topics(connection: apsw.Connection, topics: Iterable[TopicSpec]) -> None
                 code="topic-differs",
                 hint="`streamlets topics plan` shows the differences, `topics apply` makes them",
             )
+    return made
 
 
 def _insert_topic(connection: apsw.Connection, topic: TopicSpec) -> None:
