@@ -88,7 +88,8 @@ class Consumer(Protocol):
         """Return deliveries, in order within each partition, at most `max_events`; empty after `timeout_s`.
 
         Returns as soon as something is there. Listener calls happen inside. Keeps membership alive: must be
-        called regularly even when everything is paused.
+        called regularly even when everything is paused. Raises: Fatal (`offset-out-of-range`) when the log does not
+        have the position any more: a seek goes on.
         """
         ...
 
@@ -114,10 +115,11 @@ class Consumer(Protocol):
         """Make a release visible and durable, whole.
 
         One at a time for each consumer. A release that was handed over before `lost` returned is refused with Fenced,
-        even when its partitions have come back meanwhile: what is in it will be done again.
+        even when its partitions have come back meanwhile: what is in it will be done again. Cancelled, it may still
+        take place.
 
-        Raises: Aborted, UnknownOutcome, Fenced; Fatal for what will never work;
-        Rejected (`too-large`) naming the record's index in `hint` where one record cannot be stored.
+        Raises: Aborted, UnknownOutcome, Fenced; Fatal for what will never work; Rejected (`too-large`, or `null-key`
+        in a compacted topic), its `hint` the index of the record that cannot be stored.
         """
         ...
 
@@ -171,11 +173,18 @@ class Transport(Protocol):
         ...
 
     async def append(self, records: Sequence[Record]) -> list[int]:
-        """Append records outside any group, durably, and return their offsets (updates, snapshots, ingress)."""
+        """Append records outside any group, durably, and return their offsets (updates, snapshots, ingress).
+
+        All or nothing where the transport can. Raises: Unavailable where it may be tried again (`disk-full`);
+        Rejected as `release`; Fatal (`topic-missing`).
+        """
         ...
 
     async def wait(self, timeout_s: float) -> None:
-        """Return when something may have been appended to any topic, or after `timeout_s`. For followers."""
+        """Return when something may have been appended to any topic, or after `timeout_s`. For followers.
+
+        What was appended since the calling task last returned from here counts.
+        """
         ...
 
 
