@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from blueprints.examples.flight_delays.weather import hourly
-
 ORIGINS = ("EWR", "JFK", "LGA")
 CARRIERS = (
     "9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV",
@@ -20,7 +18,7 @@ _CARRIER_CODES = {carrier: code for code, carrier in enumerate(CARRIERS)}
 
 
 class Departure(BaseModel):
-    """A flight as the airport reports it. What it also says (tail number, arrival …) is left aside."""
+    """A flight as the airport reports it, with the weather. What it also says (tail number, arrival …) is left out."""
 
     carrier: str = Field(description="the airline's two-letter code")
     flight: int = Field(description="the flight's number")
@@ -32,6 +30,12 @@ class Departure(BaseModel):
     dep_time: float | None = Field(
         default=None, description="the actual departure, local, HHMM; null: cancelled"
     )
+    temp: float | None = Field(
+        default=None, description="°F at the airport of origin, in that hour; null: unknown"
+    )
+    wind: float | None = Field(default=None, description="miles an hour; null: unknown")
+    visibility: float | None = Field(default=None, description="miles, at most 10; null: unknown")
+    pressure: float | None = Field(default=None, description="hectopascals at sea level; null: unknown")
 
 
 class FlightFeatures(BaseModel):
@@ -59,10 +63,8 @@ def features(flight: Departure) -> FlightFeatures | None:
     weather (an hour for which its airport has no reading of the last six hours: 0.5 %) would need a made-up
     temperature, and a prediction from made-up input is a made-up prediction.
     """
-    if flight.dep_time is None:
-        return None
-    weather = hourly().get((flight.origin, flight.time_hour))
-    if weather is None:
+    temp, wind, visibility, pressure = flight.temp, flight.wind, flight.visibility, flight.pressure
+    if flight.dep_time is None or temp is None or wind is None or visibility is None or pressure is None:
         return None
     return FlightFeatures(
         carrier=flight.carrier,
@@ -74,8 +76,8 @@ def features(flight: Departure) -> FlightFeatures | None:
         hour=flight.hour,
         origin_code=_ORIGIN_CODES[flight.origin],
         carrier_code=_CARRIER_CODES.get(flight.carrier, UNKNOWN_CARRIER),
-        temp=weather.temp,
-        wind=weather.wind,
-        visibility=weather.visibility,
-        pressure=weather.pressure,
+        temp=temp,
+        wind=wind,
+        visibility=visibility,
+        pressure=pressure,
     )

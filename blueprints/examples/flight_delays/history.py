@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import zipfile
 from collections.abc import Iterator
 from datetime import date
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from blueprints.examples.flight_delays.features import FEATURES, Departure, FlightFeatures, features
-from blueprints.examples.flight_delays.weather import data_dir
+from streamlets.builtin.datasets.nycflights13 import DATASET
 
 TRAINING = (date(2013, 1, 1), date(2013, 4, 1))
 """January to March: all that the models and the detector have seen. The demo streams on from the second date."""
@@ -38,22 +36,17 @@ class Rows(NamedTuple):
         return Rows(self.x[chosen], self.y[chosen], self.week[chosen])
 
 
-def _number(text: str) -> float | None:
-    return None if text in ("", "NA") else float(text)
-
-
 def departures(first: date, end: date) -> Iterator[tuple[Departure, float | None]]:
-    """Yield each flight from `first` until before `end` with its delay at arrival, by scheduled departure."""
-    with zipfile.ZipFile(data_dir() / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
-        table = csv.reader(io.TextIOWrapper(file, newline=""))
-        header = next(table)  # year, month and day come first
-        chosen = [row for row in table if first <= date(int(row[0]), int(row[1]), int(row[2])) < end]
-    scheduled = header.index("sched_dep_time")
-    chosen.sort(key=lambda row: (int(row[1]), int(row[2]), int(row[scheduled])))
-    for row in chosen:
-        fields: dict[str, object] = dict(zip(header, row, strict=True))
-        fields["dep_time"] = _number(row[header.index("dep_time")])
-        yield Departure.model_validate(fields), _number(row[header.index("arr_delay")])
+    """Yield each flight from `first` until before `end` with its delay at arrival: the rows that `replay` gives."""
+    flights = DATASET.load()
+    numbers = flights.span(first, end)
+    number = numbers.start
+    while number < numbers.stop:
+        begin, day = flights.day(number)
+        for row in day:
+            fields = msgspec.json.decode(row.data)
+            yield Departure.model_validate(fields), fields["arr_delay"]
+        number = begin + len(day)
 
 
 def row_of(found: FlightFeatures) -> list[float]:

@@ -1,8 +1,8 @@
-"""The example's features: what is filtered and why, and that no hour borrows the weather of a later one."""
+"""The example's features: what is filtered and why, and the order in which history is told."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import pytest
 
 from blueprints.examples.flight_delays.features import FEATURES, Departure, FlightFeatures, features
 from blueprints.examples.flight_delays.history import departures, flight_week, row_of
-from blueprints.examples.flight_delays.weather import hourly
 
 FIRST = {
     "carrier": "UA",
@@ -21,6 +20,10 @@ FIRST = {
     "hour": 5,
     "time_hour": "2013-01-01T10:00:00Z",
     "dep_time": 517,
+    "temp": 39.02,
+    "wind": 12.65858,
+    "visibility": 10,
+    "pressure": 1011.9,
 }
 
 
@@ -34,8 +37,8 @@ def scored(**changes: Any) -> FlightFeatures:
     return found
 
 
-def test_a_flight_gets_the_weather_of_its_airport_and_hour() -> None:
-    assert row_of(scored()) == pytest.approx([1400, 5, 0, 11, 39.02, 12.65858, 10, 1011.9])
+def test_the_features_are_the_columns_of_the_models_in_their_order() -> None:
+    assert row_of(scored()) == [1400, 5, 0, 11, 39.02, 12.65858, 10, 1011.9]
     assert len(FEATURES) == len(row_of(scored()))
 
 
@@ -43,24 +46,13 @@ def test_a_cancelled_flight_is_filtered() -> None:
     assert features(departure(dep_time=None)) is None
 
 
-def test_a_flight_without_weather_is_filtered() -> None:
-    assert features(departure(time_hour="2014-06-01T10:00:00Z")) is None
-    assert features(departure(origin="ORD")) is None
+@pytest.mark.parametrize("name", ["temp", "wind", "visibility", "pressure"])
+def test_a_flight_without_one_of_the_readings_is_filtered(name: str) -> None:
+    assert features(departure(**{name: None})) is None
 
 
 def test_an_airline_nobody_has_seen_gets_a_code_of_its_own() -> None:
     assert scored(carrier="ZZ").carrier_code == -1
-
-
-def test_a_missing_reading_is_the_last_one_measured_and_never_a_later_one() -> None:
-    # EWR, 1 January: the pressure of 1012 at 06:00 UTC is the first there is.
-    assert ("EWR", datetime(2013, 1, 1, 5, tzinfo=UTC)) not in hourly()
-    assert hourly()["EWR", datetime(2013, 1, 1, 6, tzinfo=UTC)].pressure == 1012
-
-
-def test_a_reading_counts_for_six_hours() -> None:
-    last = max(hour for origin, hour in hourly() if origin == "JFK")
-    assert hourly()["JFK", last] == hourly()["JFK", last - timedelta(hours=6)]
 
 
 def test_flights_come_by_their_scheduled_departure_and_know_their_week() -> None:
