@@ -1,1 +1,162 @@
-"""The catalog: every streamlet that a blueprint can name, for the linter and for the engine."""
+"""The catalog: every streamlet that a blueprint can name, for the linter and for the engine.
+
+A name is a built-in's (one line in `BUILTIN`), an entry point's of the group `streamlets`, or `package.module:name`.
+Nothing is imported before it is named.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from blueprints.catalog import NotFound
+from blueprints.suggest import did_you_mean
+from streamlets.component import Component
+from streamlets.described import Described
+from streamlets.errors import Fatal, StreamletsError
+from streamlets.imports import CannotImport, load
+from streamlets.ports import Inlet, Outlet
+from streamlets.shape import NotAStreamlet
+
+BUILTIN = {
+    "replay": "streamlets.builtin.replay:Replay",
+}
+
+GROUP = "streamlets"
+"""The group of entry points by which other packages add streamlets."""
+
+
+class Streamlets:
+    """Every streamlet that can be named; implements `blueprints.catalog.Catalog`."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, Path], Component | NotFound] = {}
+        self._entry_points: dict[str, dict[str, str]] | None = None
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the built-ins and of the entry points."""
+        return sorted({*BUILTIN, *self._installed()})
+
+    def find(self, use: str, base_dir: Path) -> Described | NotFound:
+        """Return the streamlet that `use` names, as the linter sees it, or why there is none."""
+        found = self._find(use, base_dir)
+        return found if isinstance(found, NotFound) else Described(found)
+
+    def component(self, use: str, base_dir: Path) -> Component:
+        """Return the streamlet that `use` names, as the engine runs it. Raises: Fatal with the linter's code."""
+        found = self._find(use, base_dir)
+        if isinstance(found, NotFound):
+            raise Fatal(found.message, code=found.code, exit_code=64)
+        return found
+
+    def _find(self, use: str, base_dir: Path) -> Component | NotFound:
+        key = (use, base_dir.resolve())
+        if key not in self._found:
+            self._found[key] = self._resolve(use, base_dir)
+        return self._found[key]
+
+    def _resolve(self, use: str, base_dir: Path) -> Component | NotFound:
+        if ":" in use:
+            return _made(use, use, base_dir)
+        givers = dict(self._installed().get(use, {}))
+        if use in BUILTIN:
+            givers["Streamlets itself"] = BUILTIN[use]
+        if len(set(givers.values())) > 1:
+            told = " and ".join(f"{giver} ({target})" for giver, target in sorted(givers.items()))
+            return NotFound(
+                "ambiguous-streamlet", f"'{use}' is given by {told}; write the one that is meant in full"
+            )
+        for target in givers.values():
+            return _made(use, target, base_dir)
+        hint = did_you_mean(use, self.names())
+        if not hint:
+            hint = "; your own is written as package.module:name"
+        return NotFound("unknown-streamlet", f"there is no streamlet '{use}'{hint}")
+
+    def _installed(self) -> dict[str, dict[str, str]]:
+        """Return the entry points: name → {distribution: target}."""
+        if self._entry_points is None:
+            self._entry_points = {}
+            for point in importlib.metadata.entry_points(group=GROUP):
+                giver = point.dist.name if point.dist is not None else "an unknown package"
+                self._entry_points.setdefault(point.name, {})[giver] = point.value
+        return self._entry_points
+
+
+def _made(name: str, target: str, base_dir: Path) -> Component | NotFound:
+    """Return the component of an import path, or why what is there is none."""
+    try:
+        found = load(target, base_dir)
+    except CannotImport as exc:
+        return NotFound("import-failed", str(exc))
+    try:
+        component = Component(name, _maker(found, name))
+        _check_ports(component)
+    except NotAStreamlet as exc:
+        return NotFound("not-a-streamlet", str(exc))
+    except StreamletsError as exc:
+        return NotFound("not-a-streamlet", f"{name}: {exc}")
+    return component
+
+
+def _maker(found: Any, name: str) -> Any:
+    """Return what makes the streamlet: the class, or the function with its shape. Raises: NotAStreamlet."""
+    if inspect.isclass(found):
+        _check_class(found)
+        return found
+    if not callable(found):
+        raise NotAStreamlet(f"'{name}' is a {type(found).__name__}; a streamlet is a function or a class")
+    from streamlets.functions import Function  # here, because most blueprints' streamlets are classes
+
+    return Function(found)
+
+
+def _check_class(found: type) -> None:
+    def no(what: str, instead: str) -> NotAStreamlet:
+        return NotAStreamlet(f"class {found.__name__} {what}; {instead}")
+
+    method = "process" if hasattr(found, "process") else "read"
+    work = getattr(found, method, None)
+    if work is None:
+        raise no(
+            "has neither 'process' nor 'read'",
+            "a streamlet has process(batch), a source read(…) and splits()",
+        )
+    if not inspect.iscoroutinefunction(work):
+        raise no(f"has a '{method}' that is not async", f"write `async def {method}`")
+    if method == "read" and not hasattr(found, "splits"):
+        raise no("has no 'splits'", "write `def splits(self) -> list[str]`; one split is the usual case")
+    options = getattr(found, "Options", None)
+    if options is not None and not (inspect.isclass(options) and issubclass(options, BaseModel)):
+        raise no("has 'Options' that are no pydantic model", "derive them from streamlets.ports.OptionsBase")
+    try:
+        inspect.signature(found).bind("options", "context")
+    except TypeError:
+        raise no(
+            "cannot be made of (options, context)", "write `def __init__(self, options, context)`"
+        ) from None
+
+
+def _check_ports(component: Component) -> None:
+    """Look at the ports that are known without options. Raises: NotAStreamlet, or what a contract raises."""
+    inlets, outlets = component.ports(None)
+    _check_side(component.name, inlets, Inlet)
+    _check_side(component.name, outlets, Outlet)
+    names = [inlet.name for inlet in inlets] + [outlet.name for outlet in outlets]
+    if len(set(names)) < len(names):
+        raise NotAStreamlet(f"{component.name} has two ports of one name; give each its own")
+
+
+def _check_side(owner: str, side: Sequence[Inlet | Outlet], kind: type[Inlet | Outlet]) -> None:
+    for port in side:
+        if not isinstance(port, kind):
+            instead = f"make it by streamlets.ports.{kind.__name__}(name)"
+            raise NotAStreamlet(f"{owner} has an {kind.__name__.lower()} that is none; {instead}")
+        if port.contract is not None:
+            port.contract.json_schema()

@@ -99,7 +99,7 @@ class FunctionStreamlet:
     async def _one_by_one(self, deliveries: list[Delivery], done: _Done) -> list[Row]:
         """Do the events in turn and return those that failed."""
         shape, clock = self._shape, self._clock
-        read, function, write = shape.read, shape.function, shape.write
+        read, function, write = shape.read_event, shape.function, shape.write_result
         is_sink, may_filter = shape.is_sink, shape.may_filter
         emit, drop = done.emits.append, done.filtered.append
         failed: list[Row] = []
@@ -148,7 +148,7 @@ class FunctionStreamlet:
 
     async def _whole(self, deliveries: list[Delivery], done: _Done) -> list[Row]:
         """Return the rows that can be read: all of them are done in one call, by `recovery`."""
-        read = self._shape.read
+        read = self._shape.read_event
         rows: list[Row] = []
         for index, delivery in enumerate(deliveries):
             try:
@@ -183,12 +183,12 @@ class FunctionStreamlet:
 
     async def _one(self, row: Row) -> Emit | None:
         shape = self._shape
-        result = shape.function(row.take(shape.read))
+        result = shape.function(row.take(shape.read_event))
         if shape.is_async:
             result = await result
         if result is None and (shape.may_filter or shape.is_sink):
             return None
-        return shape.write(result, row.index, row.delivery)
+        return shape.write_result(result, row.index, row.delivery)
 
     async def _call(self, rows: Sequence[Row]) -> Sequence[Emit | None]:
         """Return what the function makes of the rows. Raises: a typed error for the whole of them."""
@@ -209,7 +209,7 @@ class FunctionStreamlet:
 
     async def _call_batch(self, rows: Sequence[Row]) -> Sequence[Emit | None]:
         shape = self._shape
-        results = shape.function([row.take(shape.read) for row in rows])
+        results = shape.function([row.take(shape.read_event) for row in rows])
         if shape.is_async:
             results = await results
         if results is None and shape.is_sink:
@@ -218,7 +218,7 @@ class FunctionStreamlet:
             raise Broken(f"{self._name} returned a {type(results).__name__} where a list was promised")
         if len(results) != len(rows):
             raise Broken(f"{self._name} returned {len(results)} results for {len(rows)}", code="wrong-length")
-        write, may_filter = shape.write, shape.may_filter
+        write, may_filter = shape.write_result, shape.may_filter
         return [
             None if result is None and may_filter else write(result, row.index, row.delivery)
             for result, row in zip(results, rows, strict=True)

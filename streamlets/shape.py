@@ -66,8 +66,8 @@ class Shape:
             )
         self.may_filter, gives = _without_none(gives)
         self.is_sink = gives is None
-        self.read, inlet = self._reader(takes)
-        self.write, outlet = self._writer(gives)
+        self.read_event, inlet = self._reader(takes)
+        self.write_result, outlet = self._writer(gives)
         self.inlets = (Inlet("in", contract=inlet),)
         self.outlets = () if self.is_sink else (Outlet("out", contract=outlet, required=True),)
 
