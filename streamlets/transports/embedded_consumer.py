@@ -12,10 +12,11 @@ import msgspec
 from streamlets.errors import Fatal
 from streamlets.event import Delivery, Record
 from streamlets.transports.embedded_board import Board
-from streamlets.transports.embedded_chunks import decode
+from streamlets.transports.embedded_chunks import Chunk, decode
 from streamlets.transports.embedded_reader import Found, Request
 from streamlets.transports.transport import Fenced, GroupListener, Release, TopicPartition
 
+MAX_OFFERED = 2  # chunks at hand in a partition beyond which what was just committed is left in the log
 FETCH_BYTES = 1 << 20  # what one read takes in for a consumer, shared by its partitions
 
 
@@ -246,6 +247,20 @@ class EmbeddedConsumer:
             cursor.ahead.extend(found.chunks)
             cursor.read_to = found.end
             cursor.is_checked = True
+
+    def offer(self, chunks: Mapping[int, Sequence[Chunk]], firsts: Mapping[int, int]) -> None:
+        """Take chunks that this process has just committed, where they are the next to read: no need to read them."""
+        if not self._fetches:
+            return
+        for place in chunks.keys() & self._places.keys():
+            cursor = self._places[place]
+            first = firsts[place]
+            for chunk in chunks[place]:
+                if cursor.read_to != first or not cursor.is_checked or len(cursor.ahead) >= MAX_OFFERED:
+                    break
+                first += chunk.span
+                cursor.ahead.append((first - 1, chunk.body))
+                cursor.read_to = first
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
         """Deliver nothing of these partitions until they are resumed; the position is kept."""

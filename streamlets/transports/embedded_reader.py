@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +14,7 @@ import msgspec
 
 from streamlets.errors import StreamletsError
 from streamlets.transports.embedded_file import PLACES, Patience, Role, connect, outside, translated
+from streamlets.transports.embedded_lane import WATCH_S
 from streamlets.transports.transport import Durability, TopicPartition, TopicSpec
 
 T = TypeVar("T")
@@ -19,6 +22,8 @@ T = TypeVar("T")
 _CHUNKS = "SELECT id, span, body FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id"
 _ENDS = """SELECT p.id, p.first, (SELECT max(c.id) FROM chunks c
     WHERE c.id >= p.id << 42 AND c.id < (p.id + 1) << 42) FROM partitions p"""
+_ENDS_OF_TOPIC = _ENDS + " WHERE p.topic = (SELECT id FROM topics WHERE name = ?)"
+_ENDS_OF_ONE = _ENDS + " WHERE p.id = ?"
 
 
 class Request(msgspec.Struct, gc=False):
@@ -73,6 +78,7 @@ class Reader:
         self._connection: apsw.Connection | None = None
         self._changed = changed
         self._version = -1
+        self._looked_s = -math.inf
 
     def close(self) -> None:
         if self._connection is not None:
@@ -81,6 +87,7 @@ class Reader:
 
     def look(self) -> None:
         """Tell of the ends, if another connection has committed since the last look."""
+        self._looked_s = time.monotonic()  # a look at another process: no virtual clock moves it
         try:
             version = self._connected().pragma("data_version")
             if version != self._version:
@@ -90,9 +97,12 @@ class Reader:
         except (apsw.Error, StreamletsError):
             self.close()  # the next read meets the trouble and says so to who asked
 
-    def ends(self) -> Ends:
-        """Return (first offset, offset after the last record) of every partition there is."""
-        rows = self._rows(_ENDS)
+    def ends(self, topic: str | None = None) -> Ends:
+        """Return (first offset, offset after the last record) of every partition there is, or of a topic's."""
+        if topic is None:
+            rows = self._rows(_ENDS)
+        else:
+            rows = self._rows(_ENDS_OF_TOPIC, (topic,))
         return {
             partition: (first, first if last is None else last - (partition << PLACES) + 1)
             for partition, first, last in rows
@@ -110,7 +120,8 @@ class Reader:
 
     def fetch(self, requests: list[Request]) -> list[Found]:
         """Return what there is for each request."""
-        self.look()
+        if time.monotonic() - self._looked_s >= WATCH_S:
+            self.look()  # who reads all the time waits for nothing, and would not hear of others' appends
         return [self._fetch(request) for request in requests]
 
     def _fetch(self, request: Request) -> Found:
@@ -134,7 +145,7 @@ class Reader:
         return Found(request, chunks, chunks[-1][0] + 1 if chunks else end, first)
 
     def _bounds(self, partition: int) -> tuple[int, int]:
-        first, last = self._rows(f"{_ENDS} WHERE p.id = ?", (partition,))[0][1:]
+        first, last = self._rows(_ENDS_OF_ONE, (partition,))[0][1:]
         return first, first if last is None else last - (partition << PLACES) + 1
 
     def committed(self, group: str) -> dict[int, int]:

@@ -77,7 +77,7 @@ class Writer:
             return
         try:
             if self._may_checkpoint:
-                self.checkpoint()
+                self.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)  # so that the one file is all there is
         finally:
             connection, self._connection = self._connection, None
             connection.close()
@@ -150,17 +150,17 @@ class Writer:
     def is_checkpoint_due(self) -> bool:
         return self._may_checkpoint and self.wal_pages >= self._checkpoint_at
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_FULL) -> None:
         """Move what is in the WAL to the file, so that the WAL begins anew; a reader in the way postpones it.
 
-        The mode FULL holds the write lock of all processes meanwhile: nobody can commit during a checkpoint.
+        Both modes hold the write lock of all processes meanwhile: nobody can commit during a checkpoint.
         """
         if self._connection is None:
             return
         self._patience.limit_s = CHECKPOINT_PATIENCE_S
         try:
             point("checkpoint.begin")
-            pages, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
+            pages, moved = self._connection.wal_checkpoint(mode=mode)
             self.wal_pages = 0 if moved == pages else pages
             point("checkpoint.done")
         except (apsw.BusyError, apsw.LockedError):
