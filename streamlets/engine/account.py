@@ -8,19 +8,20 @@ cannot be counted again and is named, not guessed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from blueprints.plan import Plan
+from blueprints.plan import Plan, PortRef, TopicPlan
 from streamlets.component import Component
 from streamlets.engine.ledger import Range
+from streamlets.engine.outflow import own_id
 from streamlets.engine.state import LedgerRow, restore
 from streamlets.engine.tally import MODULUS
-from streamlets.errors import Rejected
-from streamlets.event import Delivery, fingerprint, identity, plain_id
-from streamlets.ports import Fate
+from streamlets.engine.wiring import producers, stream_topics
+from streamlets.event import Delivery, fingerprint
+from streamlets.ports import Fate, Outlet
 from streamlets.transports.transport import TopicPartition, Transport
 
 READ_EVENTS = 5_000
@@ -80,48 +81,37 @@ async def account(plan: Plan, transport: Transport, components: Callable[[str], 
     Reads every topic between the streamlets once. Raises: Fatal when the log cannot be read.
     """
     there = await transport.topics()
-    lines: list[Line] = []
+    lines: dict[str, Line] = {}
     settled: dict[str, dict[tuple[str, int], _Settled]] = {}
+    outlets: dict[str, Iterable[Outlet]] = {}
     for name, streamlet in plan.streamlets.items():
-        line = Line(name, fates={}, emitted={}, differences=[], gone=[])
-        lines.append(line)
+        component = components(streamlet.use)
+        inlets, outlets[name] = component.ports(component.load(streamlet.options, plan.base_dir))
+        topics = [topic.log_name for topic in stream_topics(plan, name, inlets).values()]
+        line = lines[name] = Line(name, fates={}, emitted={}, differences=[], gone=[])
         found = settled[name] = {}
         state_topic = plan.state_topic(name)
-        if state_topic not in there:
-            continue
-        inlets = [] if streamlet.is_source else _streams(plan, name, components)
-        for partition in range(there[state_topic].partitions):
+        partitions = there[state_topic].partitions if state_topic in there else 0
+        for partition in range(partitions):
             _, row = await restore(transport, TopicPartition(state_topic, partition))
             if row is None:
                 continue
             if streamlet.is_source:
                 found[state_topic, partition] = _Settled(row, [(0, row.offset)])
-            for topic in inlets:
-                ranges = [(row.begin, row.offset - 1), *row.done]
-                found[topic, partition] = _Settled(row, ranges)
+            for topic in topics:
+                found[topic, partition] = _Settled(row, [(row.begin, row.offset - 1), *row.done])
             for fate, n in row.tally.fates.items():
                 line.fates[fate] = line.fates.get(fate, 0) + n
             for port, (n, _) in row.tally.emitted.items():
                 line.emitted[port] = line.emitted.get(port, 0) + n
-        for (topic, partition), part in found.items():
-            if not streamlet.is_source:
+        if not streamlet.is_source:
+            for (topic, partition), part in found.items():
                 await _count_inlet(transport, there[topic].compacted, topic, partition, part, line)
         line.n_in = sum(line.fates.values()) + line.n_open
-    await _count_outlets(plan, transport, settled, {line.streamlet: line for line in lines})
-    await _count_dead_letters(plan, transport, settled, {line.streamlet: line for line in lines})
-    return Account(plan.name, lines)
-
-
-def _streams(plan: Plan, name: str, components: Callable[[str], Component]) -> list[str]:
-    """Return the topics in the log that the streamlet's stream inlets read."""
-    streamlet = plan.streamlets[name]
-    component = components(streamlet.use)
-    inlets, _ = component.ports(component.load(streamlet.options, plan.base_dir))
-    return [
-        plan.topics[streamlet.inlets[inlet.name]].log_name
-        for inlet in inlets
-        if inlet.kind == "stream" and inlet.name in streamlet.inlets
-    ]
+    for written in producers(plan, outlets).values():
+        await _count_outlet(plan, transport, *written, settled, lines)
+    await _count_dead_letters(plan, transport, settled, lines)
+    return Account(plan.name, list(lines.values()))
 
 
 async def _read(
@@ -145,7 +135,7 @@ async def _count_inlet(
     counted = _Count()
     async for delivery in _read(transport, topic, partition, max(first, row.begin), end):
         if part.has(delivery.offset):
-            counted.add(_id(delivery))
+            counted.add(own_id(delivery))
         elif delivery.offset >= row.offset:
             line.n_open += 1
     tally = row.tally
@@ -165,45 +155,41 @@ async def _count_inlet(
         )
 
 
-async def _count_outlets(
+async def _count_outlet(
     plan: Plan,
     transport: Transport,
+    topic: TopicPlan,
+    refs: Sequence[PortRef],
     settled: dict[str, dict[tuple[str, int], _Settled]],
     lines: dict[str, Line],
 ) -> None:
-    for topic in plan.topics.values():
-        if not topic.producers or topic.inline:
-            continue
-        ports = {f"/{plan.name}/{ref.streamlet}": ref for ref in topic.producers}
-        counts = {ref: _Count() for ref in topic.producers}
-        is_cut = topic.compacted
-        for partition, (first, end) in (await transport.offsets(topic.log_name)).items():
-            is_cut = is_cut or first > 0
-            async for delivery in _read(transport, topic.log_name, partition, first, end):
-                ref = ports.get(delivery.header("ce_source") or "")
-                if ref is not None and _is_settled(delivery, settled[ref.streamlet]):
-                    counts[ref].add(_id(delivery))
-        for ref, count in counts.items():
-            n = total = 0
-            # One row for each partition of the inlets, however many topics it stands for.
-            rows = {id(part.row): part.row for part in settled[ref.streamlet].values()}
-            for row in rows.values():
-                emitted = row.tally.emitted.get(ref.port, [0, 0])
-                n, total = n + emitted[0], (total + emitted[1]) % MODULUS
-            line = lines[ref.streamlet]
-            if is_cut and count.n != n:
-                line.gone.append(
-                    f"{topic.log_name}: {n - count.n} of {n} events are gone by retention or compaction"
-                )
-            elif count.n != n:
-                line.missing += abs(n - count.n)
-                line.differences.append(
-                    f"{ref}: {n} events were emitted, but {topic.log_name} has {count.n} of them"
-                )
-            elif count.total != total:
-                line.differences.append(
-                    f"{ref}: {topic.log_name} has as many events as were emitted, but not the same"
-                )
+    if topic.inline:
+        return
+    name = topic.log_name
+    by_source = {f"/{plan.name}/{ref.streamlet}": ref for ref in refs}
+    counts = {ref: _Count() for ref in refs}
+    is_cut = topic.compacted
+    offsets = await transport.offsets(name) if name in await transport.topics() else {}
+    for partition, (first, end) in offsets.items():
+        is_cut = is_cut or first > 0
+        async for delivery in _read(transport, name, partition, first, end):
+            ref = by_source.get(delivery.header("ce_source") or "")
+            if ref is not None and _is_settled(delivery, settled[ref.streamlet]):
+                counts[ref].add(own_id(delivery))
+    for ref, count in counts.items():
+        n = total = 0
+        # One row for each partition of the inlets, however many topics it stands for.
+        for row in {id(part.row): part.row for part in settled[ref.streamlet].values()}.values():
+            emitted = row.tally.emitted.get(ref.port, [0, 0])
+            n, total = n + emitted[0], (total + emitted[1]) % MODULUS
+        line = lines[ref.streamlet]
+        if is_cut and count.n != n:
+            line.gone.append(f"{name}: {n - count.n} of {n} events are gone by retention or compaction")
+        elif count.n != n:
+            line.missing += abs(n - count.n)
+            line.differences.append(f"{ref}: {n} events were emitted, but {name} has {count.n} of them")
+        elif count.total != total:
+            line.differences.append(f"{ref}: {name} has as many events as were emitted, but not the same")
 
 
 async def _count_dead_letters(
@@ -244,13 +230,6 @@ def _is_settled(delivery: Delivery, settled: dict[tuple[str, int], _Settled]) ->
     if part is None:
         return False
     return offset == "-" or part.has(int(offset))
-
-
-def _id(delivery: Delivery) -> str:
-    try:
-        return identity(delivery)[1]
-    except Rejected:
-        return plain_id(delivery.topic, delivery.partition, delivery.offset)
 
 
 def as_json(found: Account) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class Gauges:
         self.n_released = 0
         self.aborted = 0
         self.rewinds = 0
+        self.skipped = 0  # events gone by retention before a stage that may miss some could read them
         self.waiting_on: str | None = None
         self.failure: str | None = None
         self.progress: float | None = None

@@ -6,13 +6,27 @@ header tuples of a parent that a child only repeats are shared, not made again.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from blueprints.plan import Plan, TopicPlan
 from streamlets.engine.keys import KeyOf
 from streamlets.engine.tally import MODULUS, Tally
+from streamlets.engine.wiring import outlet_topics
 from streamlets.errors import Rejected
-from streamlets.event import Delivery, Headers, Record, child_traceparent, derived_id, fingerprint, identity
+from streamlets.event import (
+    Delivery,
+    Headers,
+    Record,
+    child_traceparent,
+    decode,
+    derived_id,
+    encode,
+    fingerprint,
+    identity,
+    plain_id,
+)
 from streamlets.ports import DeadLetter, Emit, Outlet
 from streamlets.transports.transport import partition_for
 
@@ -81,22 +95,16 @@ class Outflow:
         """`partitions`: of the topics in the log, by their name there."""
         self._streamlet = streamlet
         self._source = f"/{plan.name}/{streamlet}"
-        wired = plan.streamlets[streamlet].outlets
         self._routes: dict[str, Route] = {}
+        topics = outlet_topics(plan, streamlet, outlets)
         for outlet in outlets:
-            if outlet.name in wired:
-                topic = plan.topics[wired[outlet.name]]
+            if (topic := topics.get(outlet.name)) is not None:
                 self._routes[outlet.name] = Route(
                     outlet, topic, partitions[topic.log_name], self._source, key_of(topic)
                 )
         dead = plan.dead_letters
         self._dead_topic = dead.log_name
         self._dead_partitions = partitions[dead.log_name]
-
-    @property
-    def topics(self) -> dict[str, str]:
-        """The connected outlets' topics in the log, by port."""
-        return {port: route.topic for port, route in self._routes.items()}
 
     def records(
         self,
@@ -109,112 +117,65 @@ class Outflow:
         """Return the records of `emits`, in their order, and count them in `tally`.
 
         `origin` is that of emits without a parent. Emits to an outlet that is not connected are left out.
+        Raises: KeyRejected for an emit whose key cannot be computed.
         """
         records: list[Record] = []
         routes = self._routes
-        parents: dict[int, _Parent] = {}
+        lineages: dict[int, Lineage] = {}
         counts: dict[str, list[int]] = {}
         for emit in emits:
-            route = routes.get(emit.port)
+            port = emit.port
+            route = routes.get(port)
             if route is None:
                 continue
-            if emit.parent >= 0:
-                parent = parents.get(emit.parent)
-                if parent is None:
-                    parent = parents[emit.parent] = _Parent(deliveries[emit.parent])
+            parent = emit.parent
+            if parent < 0:
+                lineage = None
+            elif (lineage := lineages.get(parent)) is None:
+                lineage = lineages[parent] = Lineage(deliveries[parent])
+            event_id = emit.id
+            if event_id is None:
+                if lineage is None:
+                    raise AssertionError(f"{self._streamlet}.{port}: an emit without a parent needs an id")
+                event_id = derived_id(lineage.source, lineage.id, self._streamlet, port, emit.index)
+            if lineage is not None:
+                headers = _headers_of_child(emit, event_id, route, lineage)
             else:
-                parent = None
-            try:
-                record, event_id = self._record(emit, route, parent, origin, timestamp_ms)
-            except Rejected as exc:
-                rejected = KeyRejected(exc.message, code=exc.code, hint=exc.hint)
-                rejected.parent = emit.parent
-                raise rejected from exc
-            records.append(record)
-            count = counts.get(emit.port)
+                headers = _headers_of_orphan(emit, event_id, route, origin)
+            if emit.extensions:
+                headers.extend([(f"ce_{name}", value.encode()) for name, value in emit.extensions.items()])
+            key = emit.key
+            if route.key_of is not None:
+                key = _key(route.key_of, emit, headers)
+                is_rekeyed = True
+            elif lineage is not None:
+                is_rekeyed = key is not None and key != lineage.key
+                if key is None:
+                    key = lineage.key
+            else:
+                is_rekeyed = key is not None
+            partitions = route.partitions
+            if partitions == 1:
+                partition = 0
+            elif emit.partition is not None:
+                partition = emit.partition % partitions
+            elif key is not None and is_rekeyed:
+                partition = route.partition(key)
+            elif lineage is not None:
+                partition = lineage.partition % partitions
+            else:
+                # No key and no parent: spread by the id, so that a repeat goes to the same place.
+                partition = fingerprint(event_id) % partitions
+            records.append(Record(route.topic, partition, key, emit.data, headers, timestamp_ms))
+            count = counts.get(port)
             if count is None:
-                counts[emit.port] = [1, fingerprint(event_id)]
+                counts[port] = [1, fingerprint(event_id)]
             else:
                 count[0] += 1
                 count[1] += fingerprint(event_id)
         for port, (n, total) in counts.items():
             tally.emit(port, n, total % MODULUS)
         return records
-
-    def _record(
-        self, emit: Emit, route: Route, parent: _Parent | None, origin: str, timestamp_ms: int
-    ) -> tuple[Record, str]:
-        event_id = emit.id
-        if event_id is None:
-            if parent is None:
-                raise AssertionError(f"{self._streamlet}.{emit.port}: an emit without a parent needs an id")
-            event_id = derived_id(parent.source, parent.id, self._streamlet, emit.port, emit.index)
-        source = route.source if emit.source is None else ("ce_source", emit.source.encode())
-        headers: Headers = [("ce_id", event_id.encode()), source, SPECVERSION]
-        key = emit.key
-        if parent is not None:
-            attributes = parent.attributes
-            if emit.type is not None:
-                headers.append(("ce_type", emit.type.encode()))
-            elif route.type is not None and not emit.copies:
-                headers.append(route.type)
-            else:
-                headers.append(("ce_type", attributes.get("ce_type", b"streamlets.event")))
-            _inherit(headers, "ce_time", emit.time, attributes)
-            _inherit(headers, "ce_subject", emit.subject, attributes)
-            headers.append(parent.correlation)
-            headers.append(parent.causation)
-            headers.append(
-                (
-                    "ce_traceparent",
-                    child_traceparent(parent.traceparent, parent.correlation_id, event_id).encode(),
-                )
-            )
-            headers.append(parent.origin)
-            if emit.copies:
-                headers.append(("content-type", attributes.get("content-type", b"application/json")))
-                headers.extend(item for item in parent.headers if item[0] not in _CORE)
-            elif emit.datacontenttype == "application/json":
-                headers.append(CONTENT_JSON)
-            else:
-                headers.append(("content-type", emit.datacontenttype.encode()))
-            is_rekeyed = key is not None and key != parent.key
-            if key is None:
-                key = parent.key
-        else:
-            headers.append(
-                ("ce_type", (emit.type or "").encode()) if emit.type else route.type or _PLAIN_TYPE
-            )
-            _inherit(headers, "ce_time", emit.time, {})
-            _inherit(headers, "ce_subject", emit.subject, {})
-            headers.append(("ce_correlationid", event_id.encode()))
-            headers.append(("ce_traceparent", child_traceparent(None, event_id, event_id).encode()))
-            headers.append(("ce_origin", origin.encode()))
-            headers.append(
-                CONTENT_JSON
-                if emit.datacontenttype == "application/json"
-                else ("content-type", emit.datacontenttype.encode())
-            )
-            is_rekeyed = key is not None
-        if emit.extensions:
-            headers.extend((f"ce_{name}", value.encode()) for name, value in emit.extensions.items())
-        if route.key_of is not None:
-            key = route.key_of(emit.data, headers)
-            is_rekeyed = True
-        if route.partitions == 1:
-            partition = 0
-        elif emit.partition is not None:
-            partition = emit.partition % route.partitions
-        elif is_rekeyed and key is not None:
-            partition = route.partition(key)
-        elif parent is not None:
-            partition = parent.partition % route.partitions
-        elif key is not None:
-            partition = route.partition(key)
-        else:
-            # No key and no parent: spread by the id, so that a repeat goes to the same place.
-            partition = fingerprint(event_id) % route.partitions
-        return Record(route.topic, partition, key, emit.data, headers, timestamp_ms), event_id
 
     def dead_letter(self, delivery: Delivery, letter: DeadLetter, now: str, timestamp_ms: int) -> Record:
         """Return the dead letter of a delivery: its key, bytes and headers as they were, the reason beside them."""
@@ -254,44 +215,142 @@ class Outflow:
         return headers
 
 
-_PLAIN_TYPE = ("ce_type", b"streamlets.event")
+def _headers_of_child(emit: Emit, event_id: str, route: Route, parent: Lineage) -> Headers:
+    attributes = parent.attributes
+    copies = emit.copies
+    if copies:
+        content = ("content-type", attributes.get("content-type", b"application/json"))
+    elif emit.datacontenttype == "application/json":
+        content = CONTENT_JSON
+    else:
+        content = ("content-type", emit.datacontenttype.encode())
+    own_id = event_id.encode()
+    # The id and the content type come first: `own_id` finds them there.
+    headers: Headers = [
+        ("ce_id", own_id),
+        content,
+        route.source if emit.source is None else ("ce_source", emit.source.encode()),
+        SPECVERSION,
+    ]
+    append = headers.append
+    if emit.type is not None:
+        append(("ce_type", emit.type.encode()))
+    elif route.type is not None and not copies:
+        append(route.type)
+    else:
+        append(("ce_type", attributes.get("ce_type", b"streamlets.event")))
+    if emit.time is not None:
+        append(("ce_time", emit.time.encode()))
+    elif (time := attributes.get("ce_time")) is not None:
+        append(("ce_time", time))
+    if emit.subject is not None:
+        append(("ce_subject", emit.subject.encode()))
+    elif (subject := attributes.get("ce_subject")) is not None:
+        append(("ce_subject", subject))
+    append(parent.correlation)
+    append(parent.causation)
+    append(("ce_traceparent", parent.trace + _span(own_id) + parent.trace_flags))
+    append(parent.origin)
+    if copies:
+        headers.extend([item for item in attributes.items() if item[0] not in _CORE])
+    return headers
 
 
-def _inherit(headers: Headers, name: str, value: str | None, attributes: Mapping[str, bytes]) -> None:
-    if value is not None:
-        headers.append((name, value.encode()))
-    elif name in attributes:
-        headers.append((name, attributes[name]))
+def _headers_of_orphan(emit: Emit, event_id: str, route: Route, origin: str) -> Headers:
+    headers: Headers = [
+        ("ce_id", event_id.encode()),
+        CONTENT_JSON
+        if emit.datacontenttype == "application/json"
+        else ("content-type", emit.datacontenttype.encode()),
+        route.source if emit.source is None else ("ce_source", emit.source.encode()),
+        SPECVERSION,
+        ("ce_type", emit.type.encode()) if emit.type else route.type or ("ce_type", b"streamlets.event"),
+    ]
+    if emit.time is not None:
+        headers.append(("ce_time", emit.time.encode()))
+    if emit.subject is not None:
+        headers.append(("ce_subject", emit.subject.encode()))
+    headers.append(("ce_correlationid", event_id.encode()))
+    headers.append(("ce_traceparent", child_traceparent(None, event_id, event_id).encode()))
+    headers.append(("ce_origin", origin.encode()))
+    return headers
 
 
-class _Parent:
-    """What the children of one delivery share."""
+def _key(key_of: KeyOf, emit: Emit, headers: Headers) -> bytes | None:
+    try:
+        return key_of(emit.data, headers)
+    except Rejected as exc:
+        rejected = KeyRejected(exc.message, code=exc.code, hint=exc.hint)
+        rejected.parent = emit.parent
+        raise rejected from exc
+
+
+def _span(own_id: bytes) -> bytes:
+    """Return the span of an event: the first half of an id of ours, else of the id's hash."""
+    if len(own_id) == 32 and _is_hexadecimal(own_id):
+        return own_id[:16]
+    return hashlib.blake2b(own_id, digest_size=8).hexdigest().encode()
+
+
+_is_hexadecimal = re.compile(rb"[0-9a-f]{16}(?<!0{16})[0-9a-f]{16}").fullmatch
+_traceparent = re.compile(rb"(00-(?!0{32})[0-9a-f]{32}-)(?!0{16})[0-9a-f]{16}(-[0-9a-f]{2})").fullmatch
+
+
+class Lineage:
+    """What the children of one delivery take over from it, read once."""
 
     __slots__ = (
         "attributes",
         "causation",
         "correlation",
-        "correlation_id",
-        "headers",
         "id",
         "key",
         "origin",
         "partition",
         "source",
-        "traceparent",
+        "trace",
+        "trace_flags",
     )
 
     def __init__(self, delivery: Delivery) -> None:
-        self.source, self.id = identity(delivery)
-        self.headers = delivery.headers
-        attributes = self.attributes = dict(delivery.headers)
+        attributes = dict(delivery.headers)
+        content = attributes.get("content-type")
+        source, own_id = attributes.get("ce_source"), attributes.get("ce_id")
+        if source and own_id and (content is None or content[:23].lower() != b"application/cloudevents"):
+            self.source, self.id = source.decode(), own_id.decode()
+        else:
+            # Structured, or no CloudEvent at all: its attributes are read, or made, once for all its children.
+            event = decode(delivery)
+            self.source, self.id = event.source, event.id
+            attributes = dict(encode(event)[2])
+            own_id = event.id.encode()
+        self.attributes = attributes
         correlation = attributes.get("ce_correlationid")
-        own_id = self.id.encode()
-        self.correlation = ("ce_correlationid", correlation if correlation is not None else own_id)
-        self.correlation_id = self.id if correlation is None else correlation.decode(errors="replace")
+        if correlation is None:
+            correlation = own_id
+        self.correlation = ("ce_correlationid", correlation)
         self.causation = ("ce_causationid", own_id)
         trace = attributes.get("ce_traceparent")
-        self.traceparent = None if trace is None else trace.decode(errors="replace")
+        found = None if trace is None else _traceparent(trace)
+        if found is None:
+            made = child_traceparent(None, correlation.decode(errors="replace"), self.id).encode()
+            self.trace, self.trace_flags = made[:36], made[52:]
+        else:
+            self.trace, self.trace_flags = found.group(1), found.group(2)
         self.origin = ("ce_origin", f"{delivery.topic}/{delivery.partition}/{delivery.offset}".encode())
         self.partition = delivery.partition
         self.key = delivery.key if delivery.key is not None else attributes.get("ce_partitionkey")
+
+
+def own_id(delivery: Delivery) -> str:
+    """Return the id of a delivery's event for the account: at once where it is one of ours, else as it is decoded.
+
+    What cannot be decoded is counted by its place.
+    """
+    headers = delivery.headers
+    if len(headers) > 1 and headers[1] == CONTENT_JSON and headers[0][0] == "ce_id":
+        return headers[0][1].decode()
+    try:
+        return identity(delivery)[1]
+    except Rejected:
+        return plain_id(delivery.topic, delivery.partition, delivery.offset)

@@ -35,6 +35,9 @@ class Owned:
         self.timer: asyncio.Task[None] | None = None
         self.is_alive = True
         self.is_draining = False
+        self.is_ready = (
+            False  # whether the consumer has taken note that it is ours: nothing is released before
+        )
         self.is_full = False  # what is held has reached its bound: the oldest window is being closed
 
     @property

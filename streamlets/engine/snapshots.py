@@ -70,6 +70,7 @@ def describe(stage: Stage | SourceStage) -> dict[str, Any]:
         "failure": gauges.failure,
         "aborted": gauges.aborted,
         "rewinds": gauges.rewinds,
+        "skipped": gauges.skipped,
         "values": dict(gauges.values),
     }
     if isinstance(stage, Stage):

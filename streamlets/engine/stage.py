@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from streamlets import faults
 from streamlets.engine.entrance import INVALID, Entrance
 from streamlets.engine.gauges import Gauges
 from streamlets.engine.ledger import Entry, held_ranges
-from streamlets.engine.outflow import KeyRejected, Outflow
+from streamlets.engine.outflow import KeyRejected, Outflow, own_id
 from streamlets.engine.partition import Owned
 from streamlets.engine.state import LedgerRow, PartitionState, restore, rows
 from streamlets.engine.table import TableReader
 from streamlets.engine.tally import MODULUS, Tally
 from streamlets.errors import Broken, Fatal, Rejected, StreamletsError, Unavailable
-from streamlets.event import Delivery, Record, fingerprint, identity, plain_id, timestamp
+from streamlets.event import Delivery, Record, fingerprint, timestamp
 from streamlets.ports import Batch, Clock, DeadLetter, Emit, Fate, Outcome
 from streamlets.recovery import Failure, Recovery
 from streamlets.transports.transport import (
@@ -74,9 +74,14 @@ class Stage:
         overlap: int,
         max_events: int,
         holds: bool,
+        is_critical: bool = True,
+        compacted: Collection[str] = (),
         tables: Sequence[TableReader] = (),
     ) -> None:
-        """`inlets`: topic in the log → stream inlet. `entrance` checks events that enter the application here."""
+        """`inlets`: topic in the log → stream inlet; `compacted`: those topics that are.
+
+        `entrance` checks events that enter the application here.
+        """
         self.name = name
         self.gauges = gauges
         self._streamlet = streamlet
@@ -93,6 +98,8 @@ class Stage:
         self._overlap = overlap
         self._max_events = max_events
         self._holds = holds
+        self._is_critical = is_critical
+        self._compacted = compacted
         self._tables = tables
         self._owned: dict[TopicPartition, Owned] = {}
         self._consumer: Consumer | None = None
@@ -104,6 +111,7 @@ class Stage:
         self._is_released_done = False
         self._failure: Fatal | None = None
         self._n_left: int | None = None
+        self._rewinds: set[asyncio.Task[None]] = set()
         self._n_dead: dict[str, int] = {}  # dead letters by code, for the log's sake
         self._admit = getattr(streamlet, "admit", None)
         self._lost = getattr(streamlet, "lost", None)
@@ -131,9 +139,10 @@ class Stage:
             self._wanted.set()
             await release
         finally:
-            for task in (intake, release):
+            tasks = [intake, release, *self._rewinds]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(intake, release, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._n_left = self.n_open + self.n_held
             for owned in list(self._owned.values()):
                 self._drop(owned)
@@ -156,7 +165,9 @@ class Stage:
     def is_quiet(self) -> bool:
         """Whether nothing is in process and nothing waits to be released; what is held does not count."""
         return (
-            not self._announced and not self._is_releasing and all(o.is_quiet for o in self._owned.values())
+            not self._announced
+            and not self._is_releasing
+            and all(o.is_alive and o.is_quiet for o in self._owned.values())
         )
 
     @property
@@ -207,12 +218,11 @@ class Stage:
         return starts
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        for where in partitions:
-            if where in self._owned:
-                self._owned[where].is_draining = True
-        while any(
-            not self._owned[w].is_quiet and self._owned[w].is_alive for w in partitions if w in self._owned
-        ):
+        going = [self._owned[where] for where in partitions if where in self._owned]
+        for owned in going:
+            owned.is_draining = True
+        # What came and goes within one poll has had no delivery, and nothing of it may be released yet.
+        while any(owned.is_alive and owned.is_ready and not owned.is_quiet for owned in going):
             self._changed.clear()
             await self._changed.wait()
         await self.lost(partitions)
@@ -236,6 +246,9 @@ class Stage:
             state, row = await restore(self._transport, TopicPartition(self._state_topic, where.partition))
             if committed == (row.offset if row is not None else None):
                 return state, row
+            if not self._atomic and row is not None and (committed is None or committed < row.offset):
+                # At-least-once writes the state before the offset: deliveries below the state's are skipped.
+                return state, row
             # Another may have released in between, where the partition has moved on and no poll has told us yet.
             before, committed = committed, (await self._consumer.committed([where]))[where]
             if before == committed:
@@ -251,16 +264,36 @@ class Stage:
         """Return the partition with its state restored; where the group has not been here, where to begin is chosen."""
         state, row = await self._restore(where)
         if row is not None:
+            first = (await self._transport.offsets(where.topic)).get(where.partition, (0, 0))[0]
+            if row.offset < first and where.topic not in self._compacted:
+                self._fell_behind(where, row.offset, first)
             return Owned(where, self._inlets[where.topic], state, row)
         start = await self._first_offset(where)
         owned = Owned(where, self._inlets[where.topic], state, LedgerRow(start, [], Tally(), start))
-        self._owned[where] = owned
         # The choice where to begin is made once, and recorded with the first release.
         self._settle(owned, owned.ledger.add(self._clock.monotonic_s()), None, Outcome(), [], {})
         log.info(
             "start.chosen streamlet=%s topic=%s partition=%d offset=%d", self.name, *_place(where), start
         )
         return owned
+
+    def _fell_behind(self, where: TopicPartition, position: int, first: int) -> None:
+        """Stop when events were cut by retention before they were read; a stage that is not critical counts them."""
+        if self._is_critical:
+            raise Fatal(
+                f"{self.name}: {first - position} events of {where.topic}/{where.partition} are gone by retention: "
+                f"the next to read is {position}, the first there is {first}",
+                code="behind-retention",
+                hint="give the topic a longer retention; to go on without them, move the group's offset",
+            )
+        self.gauges.skipped += first - position
+        log.warning(
+            "behind-retention streamlet=%s topic=%s partition=%d skipped=%d",
+            self.name,
+            where.topic,
+            where.partition,
+            first - position,
+        )
 
     async def _first_offset(self, where: TopicPartition) -> int:
         offsets = await self._transport.offsets(where.topic)
@@ -286,22 +319,35 @@ class Stage:
         if self._lost is not None:
             self._lost(owned.where.topic, owned.where.partition)
 
-    async def _rewind(self, partitions: Sequence[TopicPartition]) -> None:
-        """Forget what is in flight of these partitions and read again from what is committed, state included."""
-        assert self._consumer is not None
+    def _rewind(self, partitions: Sequence[TopicPartition]) -> None:
+        """Forget what is in flight of these partitions and have them read again from what is committed.
+
+        A task of its own: it waits for the poll under way, and that may wait, in a revocation, for a release.
+        """
         dropped = {where: self._owned[where] for where in partitions if where in self._owned}
         for owned in dropped.values():
             self._drop(owned)
+        task = asyncio.create_task(self._read_again(dropped), name=f"{self.name}.rewind")
+        self._rewinds.add(task)
+        task.add_done_callback(self._rewinds.discard)
         self._notify()
-        async with self._polling:
-            # A poll may have taken it away meanwhile, or even given it back: then it has begun anew already.
-            mine = [where for where, owned in dropped.items() if self._owned.get(where) is owned]
-            positions = {}
-            for where in mine:
-                owned = await self._take_over(where)
-                self._owned[where] = owned
-                positions[where] = owned.ledger.position
-            await self._consumer.seek(positions)
+
+    async def _read_again(self, dropped: Mapping[TopicPartition, Owned]) -> None:
+        assert self._consumer is not None
+        try:
+            async with self._polling:
+                # A poll may have taken it away meanwhile, or even given it back: then it has begun anew already.
+                mine = [where for where, owned in dropped.items() if self._owned.get(where) is owned]
+                positions = {}
+                for where in mine:
+                    owned = await self._take_over(where)
+                    owned.is_ready = True
+                    self._owned[where] = owned
+                    positions[where] = owned.ledger.position
+                await self._consumer.seek(positions)
+        except Fatal as exc:
+            self._fail(exc)
+            return
         log.warning(
             "rewound streamlet=%s partitions=%s", self.name, [f"{w.topic}/{w.partition}" for w in mine]
         )
@@ -318,6 +364,8 @@ class Stage:
                 continue
             async with self._polling:
                 deliveries = await consumer.poll(POLL_EVENTS, POLL_S)
+                self._arrive()
+                await self._notice_gaps(deliveries)
                 if deliveries:
                     self._open(deliveries)
                 else:
@@ -326,7 +374,34 @@ class Stage:
         while not self.is_quiet:
             consumer.pause(list(self._owned))
             await consumer.poll(0, 0.02)
+            self._arrive()
             await asyncio.sleep(0)
+
+    async def _notice_gaps(self, deliveries: Sequence[Delivery]) -> None:
+        """Ask the log why a partition goes on later than where it was read to: retention is not passed in silence."""
+        seen: set[TopicPartition] = set()
+        topic, partition = "", -1
+        for delivery in deliveries:
+            if delivery.partition == partition and delivery.topic == topic:
+                continue
+            topic, partition = delivery.topic, delivery.partition
+            where = TopicPartition(topic, partition)
+            owned = self._owned.get(where)
+            if where in seen or owned is None or topic in self._compacted:
+                continue
+            seen.add(where)
+            position = owned.ledger.position
+            if delivery.offset > position:
+                first = (await self._transport.offsets(topic)).get(partition, (0, 0))[0]
+                if first > position:
+                    self._fell_behind(where, position, first)
+
+    def _arrive(self) -> None:
+        """Take note that partitions which came during a poll are now the consumer's: they may be released."""
+        for owned in self._owned.values():
+            if not owned.is_ready:
+                owned.is_ready = True
+                self._wanted.set()
 
     def _step_over_gaps(self, consumer: Consumer) -> None:
         """Commit past what a log leaves behind its last record: lag reads zero then."""
@@ -358,6 +433,7 @@ class Stage:
                     pass
                 async with self._polling:
                     await consumer.poll(0, 0.0)
+                    self._arrive()
         finally:
             consumer.resume([where for where in paused if where in self._owned])
 
@@ -535,7 +611,7 @@ class Stage:
             now = timestamp(now_s)
             dropped = INVALID if self._entrance.drops else ()
             for delivery, letter in letters:
-                number = fingerprint(_id(delivery))
+                number = fingerprint(own_id(delivery))
                 tally.seen = (tally.seen + number) % MODULUS
                 if letter.code in INVALID and self._entrance.stops:
                     raise Fatal(
@@ -612,7 +688,7 @@ class Stage:
         tally: Tally,
     ) -> list[tuple[int, int]]:
         """Count each delivery that settles, by its fate; return the ranges that stay open."""
-        ids = [fingerprint(_id(d)) for d in deliveries]
+        ids = [fingerprint(own_id(d)) for d in deliveries]
         dead = {d.index for d in outcome.dead}
         n_left = len(deliveries) - len(dead)
         tally.seen = (tally.seen + sum(ids) - sum([ids[i] for i in dead])) % MODULUS
@@ -700,9 +776,8 @@ class Stage:
             self._notify()
 
     def _is_something_releasable(self) -> bool:
-        if any(owned.ledger.is_releasable and owned.is_alive for owned in self._owned.values()):
-            return True
-        return bool(self._announced) and bool(self._owned)
+        ready = [owned for owned in self._owned.values() if owned.is_ready and owned.is_alive]
+        return bool(ready) and (bool(self._announced) or any(owned.ledger.is_releasable for owned in ready))
 
     async def _release_once(self) -> None:
         """Release the settled heads of all partitions in one transaction: emits, state, offsets."""
@@ -716,7 +791,9 @@ class Stage:
         offsets: dict[TopicPartition, int] = {}
         announced = self._announced
         for where, owned in self._owned.items():
-            head = owned.ledger.settled_head(RELEASE_RECORDS) if owned.is_alive else []
+            if not (owned.is_ready and owned.is_alive):
+                continue
+            head = owned.ledger.settled_head(RELEASE_RECORDS)
             if not head and not (announced and not heads):
                 continue
             tally = owned.tally.copy()
@@ -780,7 +857,7 @@ class Stage:
             except (UnknownOutcome, Fenced) as exc:
                 self.gauges.rewinds += 1
                 log.warning("release.unknown streamlet=%s cause=%s", self.name, exc.message)
-                await self._rewind(list(release.offsets))
+                self._rewind(list(release.offsets))
                 return False
             except Rejected as exc:
                 raise Fatal(
@@ -830,13 +907,6 @@ def _origin(owned: Owned, deliveries: Sequence[Delivery], outcome: Outcome) -> s
         if outcome.settles:
             offset = max(last for _, last in outcome.settles)
     return f"{owned.where.topic}/{owned.where.partition}/{offset}"
-
-
-def _id(delivery: Delivery) -> str:
-    try:
-        return identity(delivery)[1]
-    except Rejected:
-        return plain_id(delivery.topic, delivery.partition, delivery.offset)
 
 
 def _place(where: TopicPartition) -> tuple[str, int]:

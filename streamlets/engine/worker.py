@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,18 +19,20 @@ from streamlets.engine.entrance import Entrance
 from streamlets.engine.gauges import Gauges
 from streamlets.engine.keys import key_of
 from streamlets.engine.outflow import Outflow
-from streamlets.engine.snapshots import PERIOD_S, Snapshots
+from streamlets.engine.snapshots import PERIOD_S, Snapshots, describe
 from streamlets.engine.source import SourceStage
 from streamlets.engine.stage import Stage
 from streamlets.engine.table import TableReader
-from streamlets.errors import Fatal, StreamletsError
+from streamlets.engine.wiring import outlet_topics, status_topic, stream_topics
+from streamlets.errors import Fatal, StreamletsError, Unavailable
 from streamlets.inference import OpenServer
-from streamlets.ports import Apart, Clock, Context, Emit
+from streamlets.ports import Apart, Clock, Context, Emit, Inlet, Outlet
 from streamlets.recovery import Recovery
 from streamlets.transports.transport import TopicPartition, TopicSpec, Transport
 
 log = logging.getLogger("streamlets.engine")
 
+SET_UP_RETRY_S = (0.1, 5.0)  # first and longest wait before a set-up is tried again
 STOP_S = 8.0  # what a stop may take to drain: with closing it stays within the promised ten seconds
 
 
@@ -116,6 +118,7 @@ class Worker:
                 continue  # what others made is theirs to set
             wanted.append(_spec(topic))
         wanted.append(TopicSpec(name=plan.workers_topic, compacted=True))
+        wanted.append(_spec(status_topic(plan)))
         await self._transport.ensure(wanted)
 
     async def _ensure_state(self, components: Mapping[str, Component]) -> None:
@@ -126,25 +129,13 @@ class Worker:
                 context = self._context(streamlet, component, {}, _no_announcement)
                 partitions = max(1, len(component.build(streamlet.options, context).splits()))
             else:
-                partitions = max(
-                    (
-                        self._partitions[self.plan.topics[t].log_name]
-                        for t in self._stream_inlets(name, component)
-                    ),
-                    default=1,
-                )
+                topics = stream_topics(self.plan, name, self._ports(name, component)[0]).values()
+                partitions = max((self._partitions[topic.log_name] for topic in topics), default=1)
             specs.append(TopicSpec(name=self.plan.state_topic(name), partitions=partitions, compacted=True))
         await self._transport.ensure(specs)
 
-    def _stream_inlets(self, name: str, component: Component) -> dict[str, str]:
-        """Return topic in the blueprint → stream inlet, connected ones."""
-        streamlet = self.plan.streamlets[name]
-        inlets, _ = component.ports(component.load(streamlet.options, self.plan.base_dir))
-        return {
-            streamlet.inlets[i.name]: i.name
-            for i in inlets
-            if i.kind == "stream" and i.name in streamlet.inlets
-        }
+    def _ports(self, name: str, component: Component) -> tuple[Sequence[Inlet], Sequence[Outlet]]:
+        return component.ports(component.load(self.plan.streamlets[name].options, self.plan.base_dir))
 
     async def _external_ends(self) -> dict[TopicPartition, int]:
         ends = {}
@@ -164,13 +155,14 @@ class Worker:
         apart: Apart | None = None,
     ) -> Context:
         gauges = gauges or Gauges(self._clock)
+        _, outlets = self._ports(streamlet.name, component)
         return Context(
             application=self.plan.name,
             streamlet=streamlet.name,
             base_dir=self.plan.base_dir,
             clock=self._clock,
             random=self._random,
-            connected=frozenset({*streamlet.inlets, *streamlet.outlets}),
+            connected=frozenset({*streamlet.inlets, *outlet_topics(self.plan, streamlet.name, outlets)}),
             tables=tables,
             open_server=self._open_server,
             apart=apart or self._open_apart(streamlet.name),
@@ -182,7 +174,7 @@ class Worker:
     def _build(self, streamlet: StreamletPlan, component: Component) -> Running:
         plan = self.plan
         gauges = Gauges(self._clock)
-        inlets, outlets = component.ports(component.load(streamlet.options, self.plan.base_dir))
+        inlets, outlets = self._ports(streamlet.name, component)
         tables = {
             i.name: TableReader(self._transport, plan.topics[streamlet.inlets[i.name]].log_name)
             for i in inlets
@@ -216,12 +208,14 @@ class Worker:
             )
             announced.append(_no_announcement)
         else:
-            streams = self._stream_inlets(streamlet.name, component)
-            entering = [plan.topics[t] for t in streams if plan.topics[t].external]
+            streams = stream_topics(plan, streamlet.name, inlets)
+            entering = [topic for topic in streams.values() if topic.external]
             contract = _contract(entering[0]) if entering else None
             stage = Stage(
                 streamlet=built,
-                inlets={plan.topics[t].log_name: port for t, port in streams.items()},
+                inlets={topic.log_name: port for port, topic in streams.items()},
+                compacted={topic.log_name for topic in streams.values() if topic.compacted},
+                is_critical=component.is_critical,
                 entrance=Entrance(contract, streamlet.on_invalid),
                 recovery=Recovery(
                     attempts=context.attempts,
@@ -288,6 +282,29 @@ class Worker:
             )
         return Ended(self._exit_code, held, self._causes)
 
+    async def progress(self) -> list[dict[str, Any]]:
+        """Return what each stage does now, with its lag in events, in the blueprint's order."""
+        stages = []
+        for name, running in self.running.items():
+            described = describe(running.stage)
+            described["streamlet"] = name
+            described["lag"] = await self._lag(running)
+            stages.append(described)
+        return stages
+
+    async def _lag(self, running: Running) -> int | None:
+        """Return how many events wait to be opened or released; None for a source."""
+        stage = running.stage
+        if isinstance(stage, SourceStage):
+            return None
+        lag = stage.n_open
+        ends: dict[str, dict[int, tuple[int, int]]] = {}
+        for where, position in stage.positions().items():
+            if where.topic not in ends:
+                ends[where.topic] = await self._transport.offsets(where.topic)
+            lag += max(0, ends[where.topic][where.partition][1] - position)
+        return lag
+
     def _stages(self) -> dict[str, Stage | SourceStage]:
         return {name: running.stage for name, running in self.running.items()}
 
@@ -298,9 +315,7 @@ class Worker:
             for table in running.tables:
                 await table.catch_up()
                 followers.append(asyncio.create_task(table.follow(), name=f"{running.name}.table"))
-            set_up = getattr(running.streamlet, "set_up", None)
-            if set_up is not None:
-                await set_up()
+            await self._set_up(running)
             await running.stage.run()
         except asyncio.CancelledError:
             raise
@@ -316,6 +331,20 @@ class Worker:
             close = getattr(running.apart, "close", None)
             if close is not None:
                 await close()
+
+    async def _set_up(self, running: Running) -> None:
+        """Set the streamlet up; what is away at the start is waited for, as it is later."""
+        set_up = getattr(running.streamlet, "set_up", None)
+        wait_s = SET_UP_RETRY_S[0]
+        while set_up is not None:
+            try:
+                await set_up()
+                return
+            except Unavailable as exc:
+                running.stage.gauges.waiting_on = exc.message
+                await self._clock.sleep(exc.retry_after_s or wait_s)
+                wait_s = min(wait_s * 2, SET_UP_RETRY_S[1])
+                running.stage.gauges.waiting_on = None
 
     def _failed(self, running: Running, exc: BaseException) -> None:
         cause = str(exc) if isinstance(exc, StreamletsError) else f"{type(exc).__name__}: {exc}"
@@ -404,8 +433,7 @@ class Worker:
     async def _inlet_ends(self, running: Running) -> dict[TopicPartition, int]:
         ends = {}
         component = self._components(running.plan.use)
-        for name in self._stream_inlets(running.name, component):
-            topic = self.plan.topics[name]
+        for topic in stream_topics(self.plan, running.name, self._ports(running.name, component)[0]).values():
             for partition, (_, end) in (await self._transport.offsets(topic.log_name)).items():
                 where = TopicPartition(topic.log_name, partition)
                 ends[where] = self._ends.get(where, end) if topic.external else end

@@ -1,0 +1,51 @@
+"""How a streamlet's ports are wired to topics in the log, the reserved ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from blueprints.plan import Plan, PortRef, TopicPlan
+from streamlets.ports import Inlet, Outlet
+
+STATUS = "status"
+
+
+def outlet_topics(plan: Plan, streamlet: str, outlets: Iterable[Outlet]) -> dict[str, TopicPlan]:
+    """Return port → topic of the connected outlets; an outlet `status` that is not connected has the reserved one.
+
+    What became of a model update must be on record even where the blueprint connects nothing to it.
+    """
+    wired = plan.streamlets[streamlet].outlets
+    found = {o.name: plan.topics[wired[o.name]] for o in outlets if o.name in wired}
+    for outlet in outlets:
+        if outlet.name == STATUS and STATUS not in wired:
+            found[STATUS] = status_topic(plan)
+    return found
+
+
+def status_topic(plan: Plan) -> TopicPlan:
+    """Return the reserved topic of status events, with no producer named: every streamlet may be one."""
+    return TopicPlan(
+        name=STATUS,
+        log_name=plan.status_topic,
+        producers=(),
+        consumers=(),
+        partitions=1,
+        mark=plan.dead_letters.mark,
+        retention_s=plan.dead_letters.retention_s,
+    )
+
+
+def stream_topics(plan: Plan, streamlet: str, inlets: Iterable[Inlet]) -> dict[str, TopicPlan]:
+    """Return inlet → topic of the connected stream inlets."""
+    wired = plan.streamlets[streamlet].inlets
+    return {i.name: plan.topics[wired[i.name]] for i in inlets if i.kind == "stream" and i.name in wired}
+
+
+def producers(plan: Plan, outlets: dict[str, Iterable[Outlet]]) -> dict[str, tuple[TopicPlan, list[PortRef]]]:
+    """Return topic in the log → (topic, who writes to it), the reserved status topic included."""
+    found: dict[str, tuple[TopicPlan, list[PortRef]]] = {}
+    for streamlet, ports in outlets.items():
+        for port, topic in outlet_topics(plan, streamlet, ports).items():
+            found.setdefault(topic.log_name, (topic, []))[1].append(PortRef(streamlet, port))
+    return found
