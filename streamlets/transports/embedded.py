@@ -132,7 +132,11 @@ class EmbeddedTransport:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as exc:
-                raise Fatal(f"{folder} cannot be made: {exc.strerror}", code="log-cannot-open") from exc
+                raise Fatal(
+                    f"{folder} cannot be made: {exc.strerror}",
+                    code="log-cannot-open",
+                    hint="name a file elsewhere: --on embedded:FILE",
+                ) from exc
         if folder.is_dir():
             check_disk(folder)
         if self._path.is_dir():

@@ -73,6 +73,7 @@ NETWORK = frozenset({
     "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "fuse.vmhgfs-fuse",
 })
 # fmt: on
+MOUNTS = Path("/proc/self/mountinfo")
 VOLATILE = frozenset({"tmpfs", "ramfs"})
 
 _held: dict[str, int] = {}
@@ -123,7 +124,7 @@ def _file_system(folder: Path) -> str:
     wanted = f"{os.major(device)}:{os.minor(device)}"
     found = ""
     try:
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        for line in MOUNTS.read_text().splitlines():
             fields, _, rest = line.partition(" - ")
             if fields.split()[2] == wanted:
                 found = rest.split()[0]
@@ -142,7 +143,10 @@ def hold_worker(path: Path) -> int:
     name = os.path.realpath(path)
     if name in _held:
         raise _second_worker(path, os.getpid())
-    descriptor = os.open(f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as exc:
+        raise _cannot_open(path, exc) from exc
     try:
         # Not flock: a forked child would inherit that one and keep it beyond our death.
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,7 +155,7 @@ def hold_worker(path: Path) -> int:
         os.close(descriptor)
         if exc.errno in (errno.EACCES, errno.EAGAIN):
             raise _second_worker(path, holder or "unknown") from exc
-        raise Fatal(f"{name}.lock cannot be locked: {exc.strerror}", code="lock-failed") from exc
+        raise _cannot_open(Path(f"{name}.lock"), exc) from exc
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     _held[name] = descriptor
@@ -163,6 +167,14 @@ def free_worker(path: Path) -> None:
     descriptor = _held.pop(os.path.realpath(path), None)
     if descriptor is not None:
         os.close(descriptor)
+
+
+def _cannot_open(path: Path, exc: OSError) -> Fatal:
+    return Fatal(
+        f"{path} cannot be opened for writing: {exc.strerror}",
+        code="log-read-only" if exc.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else "log-cannot-open",
+        hint="check folder, owner and mode, or name another file: --on embedded:FILE",
+    )
 
 
 def _second_worker(path: Path, pid: object) -> Fatal:
@@ -178,22 +190,43 @@ def prepare(path: Path, application: str, role: Role, durability: Durability, vf
 
     Raises: Fatal: `no-log`, `not-a-log`, `other-application`, `newer-format`, `older-format`, `log-corrupt`.
     """
-    if role == "client" and not path.exists():
+    is_new = not path.exists() or path.stat().st_size == 0
+    if is_new and role == "client":
         raise _no_log(path)
+    if not is_new:
+        _check_owner(path, application, role, vfs)  # before any setting: what is not ours stays as it is
     connection = connect(path, role, durability, vfs)
     try:
+        if _is_empty(connection):
+            if role == "client":
+                raise _no_log(path)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(SCHEMA)
+            connection.execute("INSERT INTO about VALUES ('application', ?)", (application,))
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={FORMAT}")
+            connection.execute("COMMIT")
+            _sync_folder(path.parent)
+        elif role == "worker":
+            _migrate(connection, path)
+    except apsw.Error as exc:
+        raise translated(exc, path) from exc
+    finally:
+        connection.close()
+
+
+def _check_owner(path: Path, application: str, role: Role, vfs: str | None) -> None:
+    """Return when a file is a log of this application that this version can work with. Raises: Fatal."""
+    try:
+        connection = apsw.Connection(os.fspath(path), apsw.SQLITE_OPEN_READWRITE, vfs)
+    except apsw.Error as exc:
+        raise translated(exc, path) from exc
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.set_busy_handler(Patience())
         if not _is_empty(connection):
             _check_identity(connection, path, application)
-        elif role == "client":
-            raise _no_log(path)
-        else:
-            with connection:
-                connection.execute(SCHEMA)
-                connection.execute("INSERT INTO about VALUES ('application', ?)", (application,))
-                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version={FORMAT}")
-            _sync_folder(path.parent)
-        _check_format(connection, path, role)
+            _check_format(connection, path, role)
     except apsw.Error as exc:
         raise translated(exc, path) from exc
     finally:
@@ -232,20 +265,25 @@ def _check_format(connection: apsw.Connection, path: Path, role: Role) -> None:
             code="newer-format",
             hint="upgrade Streamlets: pip install -U streamlets",
         )
-    if found == FORMAT:
-        return
-    if role == "client":
-        raise Fatal(
-            f"{path} has the older format {found}; the present one is {FORMAT}",
-            code="older-format",
-            hint="the next `streamlets run` migrates it",
-        )
     if found < min(MIGRATIONS, default=FORMAT):
         raise Fatal(
             f"{path} has format {found}, which no version of Streamlets has ever written",
             code="log-corrupt",
             hint="restore it from a copy, or name another file",
         )
+    if found < FORMAT and role == "client":
+        raise Fatal(
+            f"{path} has the older format {found}; the present one is {FORMAT}",
+            code="older-format",
+            hint="the next `streamlets run` migrates it",
+        )
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    """Bring an older log to the present format, in one transaction."""
+    found = connection.pragma("user_version")
+    if found == FORMAT:
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         for step in range(found, FORMAT):
@@ -360,7 +398,12 @@ def translated(exc: apsw.Error | OSError, path: Path) -> StreamletsError:
         return Fatal(
             f"{path} cannot be opened ({exc})", code="log-cannot-open", hint="check folder, owner and mode"
         )
-    return Fatal(f"{path}: {type(exc).__name__}: {exc}", code="log-failed", exit_code=128)
+    return Fatal(
+        f"{path}: {type(exc).__name__}: {exc}",
+        code="log-failed",
+        hint="nothing of what was asked for was written",
+        exit_code=128,
+    )
 
 
 def outside(error: StreamletsError) -> StreamletsError:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 _CHUNKS = "SELECT id, span, body FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id"
 _ENDS = """SELECT p.id, p.first, (SELECT max(c.id) FROM chunks c
     WHERE c.id >= p.id << 42 AND c.id < (p.id + 1) << 42) FROM partitions p"""
-_ENDS_OF_TOPIC = _ENDS + " WHERE p.topic = (SELECT id FROM topics WHERE name = ?)"
+_ENDS_OF_TOPIC = _ENDS + " WHERE p.topic = (SELECT id FROM topics WHERE name = ?)"  # noqa: S608 - both are constants
 _ENDS_OF_ONE = _ENDS + " WHERE p.id = ?"
 
 
