@@ -25,6 +25,8 @@ from streamlets.ports import Inlet, Outlet
 from streamlets.shape import NotAStreamlet
 
 BUILTIN = {
+    "console": "streamlets.builtin.console:Console",
+    "filter": "streamlets.builtin.filter:Filter",
     "replay": "streamlets.builtin.replay:Replay",
 }
 

@@ -205,6 +205,9 @@ def _event_emit(result: Any, parent: int, delivery: Delivery) -> Emit:
     if not isinstance(result, Event):
         raise Broken(f"returned a {type(result).__name__} where an Event was promised")
     events.check(result)
+    extensions = {name: text for name, text in result.extensions.items() if name not in _GIVEN}
+    if result.dataschema is not None:
+        extensions["dataschema"] = result.dataschema  # an attribute like any other, once it is a header
     return Emit(
         "out",
         result.data,
@@ -214,6 +217,6 @@ def _event_emit(result: Any, parent: int, delivery: Delivery) -> Emit:
         time=result.time,
         # The parent's own key is taken over by the engine, with the parent's partition: order stays as it is.
         key=None if result.key == delivery.key else result.key,
-        extensions={name: text for name, text in result.extensions.items() if name not in _GIVEN},
+        extensions=extensions,
         datacontenttype=result.datacontenttype or "application/octet-stream",
     )

@@ -1,0 +1,77 @@
+"""`filter`: what the condition lets through, and what becomes of an event it cannot judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlets.builtin.filter import Filter
+from streamlets.engine.virtual import virtual_run
+from streamlets.event import Delivery, Headers
+from streamlets.ports import Outcome, Wiring
+from tests.contexts import batch, context, numbered, raw
+
+
+def run(where: str, deliveries: list[Delivery]) -> Outcome:
+    return virtual_run(Filter(Filter.Options(where=where), context()).process(batch(deliveries)))
+
+
+def test_events_pass_unchanged_where_the_condition_is_true() -> None:
+    given = numbered([{"d": 400, "c": "UA"}, {"d": 900, "c": "UA"}, {"d": 900, "c": "AA"}])
+    outcome = run("d > 500 && c == 'UA'", given)
+    (emit,) = outcome.emits
+    assert (emit.parent, emit.data, emit.copies, emit.type) == (1, given[1].value, True, None)
+    assert outcome.filtered == [0, 2]
+
+
+def test_nested_fields_and_absent_ones_can_be_asked_for() -> None:
+    outcome = run(
+        "has(w.temp) && w.temp > 30.0", numbered([{"w": {"temp": 31.5}}, {"w": {}}, {"w": {"temp": 1}}])
+    )
+    assert [emit.parent for emit in outcome.emits] == [0]
+    assert outcome.filtered == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("where", "data", "says"),
+    [
+        ("distance > 500", {"n": 1}, "the condition 'distance > 500' fails: there is no field 'distance'"),
+        ("n > 500", {"n": "hunter2"}, "the condition 'n > 500' fails: "),
+        ("n", {"n": "hunter2"}, "the condition 'n' gives a str, not true or false"),
+        ("n.deep == 1", {"n": {"hunter2": 1}}, "the condition 'n.deep == 1' fails: "),
+        ("100 / n == 1", {"n": 0}, "the condition '100 / n == 1' fails: "),
+    ],
+)
+def test_an_event_that_cannot_be_judged_is_a_dead_letter_and_its_neighbours_go_on(
+    where: str, data: dict[str, Any], says: str
+) -> None:
+    outcome = run(where, numbered([data, {"n": 100, "distance": 1000}]))
+    assert (outcome.dead[0].index, outcome.dead[0].code) == (0, "expression-failed")
+    assert says in outcome.dead[0].reason
+    assert "hunter2" not in outcome.dead[0].reason
+
+
+@pytest.mark.parametrize("data", [b"[1]", b"{", b"", b'"x"', b'{"n":NaN}', b"\xff"])
+def test_data_that_are_no_json_object_are_a_dead_letter(data: bytes) -> None:
+    (dead,) = run("n > 1", numbered([data])).dead
+    assert (dead.code, dead.reason) == ("against-contract", "the data are no JSON object")
+
+
+def test_a_tombstone_is_a_dead_letter() -> None:
+    assert [dead.code for dead in run("true", [raw(0, None, [])]).dead] == ["against-contract"]
+
+
+def test_a_structured_event_is_judged_by_its_data() -> None:
+    value = b'{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"n":7}}'
+    headers: Headers = [("content-type", b"application/cloudevents+json")]
+    assert run("n == 7", [raw(0, value, headers)]).emits[0].data == b'{"n":7}'
+
+
+def test_a_condition_that_is_no_cel_is_found_by_the_linter_with_its_column() -> None:
+    wiring = Wiring(partitions={}, replicas=1, base_dir=Path())
+    (finding,) = Filter.check(Filter.Options(where="n >"), wiring)
+    assert (finding.code, finding.path) == ("bad-expression", ("where",))
+    assert "column" in finding.message
+    assert Filter.check(Filter.Options(where="n > 1"), wiring) == []
