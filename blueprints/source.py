@@ -49,17 +49,19 @@ _PROBLEMS = {
     "quote the value or put it on its own line",
     "found character that cannot start any token": "a character that cannot begin a value; "
     "indent by spaces, not tabs, and quote values that begin with @, ` or %",
-    "did not find expected key": "a key or the end of the block was expected here; check the indent",
+    "did not find expected key": "a key or the end of the block was expected here; check the indent and the quotes",
     "did not find expected '-' indicator": "a list item '- ' was expected here; check the indent",
-    "did not find expected node content": "a value was expected here; a bracket is not closed or empty",
-    "did not find expected ',' or '}'": "',' or '}' was expected here; a brace is not closed",
-    "did not find expected ',' or ']'": "',' or ']' was expected here; a bracket is not closed",
-    "found unexpected end of stream": "the file ends inside a quoted value; close the quote",
+    "did not find expected node content": "a value was expected here; a comma too many, or a bracket not closed",
+    "did not find expected ',' or '}'": "this brace is not closed, or a ',' is missing in it",
+    "did not find expected ',' or ']'": "this bracket is not closed, or a ',' is missing in it",
+    "found unexpected end of stream": "this quote is not closed",
     "could not find expected ':'": "a key without ': '; write 'key: value'",
     "found undefined alias": "an alias to an anchor that is not defined before it",
     "did not find expected <document start>": "text after the end of the document; "
     "everything of a mapping begins in the same column",
 }
+
+_OPENED = ("while parsing a flow mapping", "while parsing a flow sequence", "while scanning a quoted scalar")
 
 
 class Entry(NamedTuple):
@@ -247,13 +249,14 @@ class _Builder:
                     break
                 self.take(event)
         except yaml.MarkedYAMLError as exc:
-            place = exc.problem_mark or exc.context_mark
+            message = _PROBLEMS.get(exc.problem or "", exc.problem or "not YAML")
+            place, noticed = exc.problem_mark or exc.context_mark, None
+            if exc.context_mark and exc.context in _OPENED:  # the fault is where it was opened and not closed
+                place, noticed = exc.context_mark, exc.problem_mark
             line = min(place.line + 1, max(1, len(self.lines))) if place else 1
             column = place.column + 1 if place and line == place.line + 1 else 1
-            problem = exc.problem or "not YAML"
-            message = _PROBLEMS.get(problem, problem)
-            if exc.context_mark and exc.context_mark.line + 1 < line:
-                message += f" (began at line {exc.context_mark.line + 1})"
+            if noticed and line < noticed.line + 1 <= len(self.lines):
+                message += f" (noticed at line {noticed.line + 1})"
             _fail(Mark(self.file, line, column), message)
         except yaml.YAMLError as exc:
             _fail(Mark(self.file, 1, 1), f"not YAML: {str(exc).splitlines()[0]}")

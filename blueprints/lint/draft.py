@@ -17,7 +17,7 @@ from blueprints.plan import ContractPlan, PortRef
 from blueprints.source import MappingNode, Node, ScalarNode, Source, scalars
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamletDraft:
     """A streamlet, what `use` named, its options and the ports that they give. `is_sound`: no problem so far."""
 
@@ -31,6 +31,17 @@ class StreamletDraft:
     @property
     def use(self) -> str:
         return str(self.section.get("use", ""))
+
+    @cached_property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of the options; made once, because a type may take milliseconds to make it."""
+        return self.type.options_schema() if self.type is not None else {}
+
+    @property
+    def given(self) -> MappingNode:
+        """What stands under `with`; an empty mapping where that is absent."""
+        node = self.section.get("with")
+        return node if node is not None else MappingNode(self.section.mark)
 
 
 @dataclass(slots=True)

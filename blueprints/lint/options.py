@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from blueprints.catalog import OptionProblem
 from blueprints.lint.draft import Draft, StreamletDraft
 from blueprints.model import STREAMLET
 from blueprints.options import OptionReader, candidates_at, locate, property_names
-from blueprints.source import MappingNode, scalars
+from blueprints.source import scalars
 from blueprints.suggest import did_you_mean
 
 _CREDENTIALS = re.compile(r"://[^/\s:@${}]*:[^/\s@${}]+@")
@@ -34,19 +32,18 @@ def _check_urls(draft: Draft) -> None:
 def _check_options(draft: Draft, streamlet: StreamletDraft) -> None:
     assert streamlet.type is not None
     section = streamlet.section
-    given = section.get("with")
-    if section.has("with") and given is None:
+    if section.has("with") and section.get("with") is None:
         streamlet.is_sound = False
         return
-    node = given if given is not None else MappingNode(section.mark)
-    schema = streamlet.type.options_schema()
-    reader = OptionReader(schema, draft.base_dir, draft.error, draft.hide)
-    streamlet.options = reader.read(node)
+    reader = OptionReader(
+        streamlet.schema if streamlet.given.entries else {}, draft.base_dir, draft.error, draft.hide
+    )
+    streamlet.options = reader.read(streamlet.given)
     if reader.spoiled:
         streamlet.is_sound = False
     draft.secrets |= reader.secrets
     for problem in streamlet.type.check_options(streamlet.options, draft.base_dir):
-        report_problem(draft, streamlet, problem, node, schema, reader)
+        report_problem(draft, streamlet, problem, reader)
     ports = streamlet.type.ports(streamlet.options)
     streamlet.ports = {port.name: port for port in ports}
 
@@ -55,8 +52,6 @@ def report_problem(
     draft: Draft,
     streamlet: StreamletDraft,
     problem: OptionProblem,
-    node: MappingNode,
-    schema: Mapping[str, Any],
     reader: OptionReader | None = None,
 ) -> None:
     """Report what a streamlet's type says of an option, at the option's place, unless that was reported already."""
@@ -67,6 +62,7 @@ def report_problem(
         return  # what could not be filled in or is no secret has been said
     if problem.severity == "error":
         streamlet.is_sound = False
+    node = streamlet.given
     mark, variables = locate(
         node, problem.path, at_key=problem.code in ("unknown-option", "deprecated-option")
     )
@@ -76,7 +72,7 @@ def report_problem(
     message, code = problem.message, problem.code
     if code == "unknown-option" and problem.path:
         name = str(problem.path[-1])
-        known = property_names(candidates_at(schema, problem.path[:-1]))
+        known = property_names(candidates_at(streamlet.schema, problem.path[:-1]))
         if len(problem.path) == 1 and name in STREAMLET.names() and not did_you_mean(name, known):
             draft.error(
                 mark, "misplaced-field", f"'{name}' is no option of {streamlet.name}; it goes beside 'use'"

@@ -61,5 +61,5 @@ def _report_unknown(draft: Draft, section: Section, name: str) -> None:
 def _is_option(draft: Draft, section: Section, name: str) -> bool:
     for streamlet in draft.streamlets.values():
         if streamlet.section is section and streamlet.type is not None:
-            return name in streamlet.type.options_schema().get("properties", {})
+            return name in streamlet.schema.get("properties", {})
     return False

@@ -6,7 +6,6 @@ from blueprints.catalog import Wiring
 from blueprints.diagnostics import Mark
 from blueprints.lint.draft import Draft, StreamletDraft
 from blueprints.lint.options import report_problem
-from blueprints.source import MappingNode
 
 
 def check(draft: Draft) -> None:
@@ -19,13 +18,11 @@ def check(draft: Draft) -> None:
             if (uses := draft.uses(streamlet.name, port))
         }
         wiring = Wiring(connected, streamlet.section.get("replicas", 1), draft.base_dir)
-        node = streamlet.section.get("with") or MappingNode(streamlet.section.mark)
-        schema = streamlet.type.options_schema()
         for problem in streamlet.type.check_wiring(streamlet.options, wiring):
             if problem.code == "single-reader":
                 draft.report(_readers(draft, streamlet), problem.code, problem.message, problem.severity)
             else:
-                report_problem(draft, streamlet, problem, node, schema)
+                report_problem(draft, streamlet, problem)
 
 
 def _readers(draft: Draft, streamlet: StreamletDraft) -> Mark:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,6 +90,11 @@ FEATURES = {
 }
 
 
+@cache
+def _schema(options: type[BaseModel]) -> dict[str, Any]:
+    return options.model_json_schema()
+
+
 class Kind:
     """A streamlet's type for tests: its options model, its ports, and what it says of its wiring."""
 
@@ -104,7 +110,7 @@ class Kind:
         self.is_source = not callable(ports) and not any(port.direction == "in" for port in ports)
 
     def options_schema(self) -> dict[str, Any]:
-        return self._options.model_json_schema()
+        return _schema(self._options)
 
     def check_options(self, options: Mapping[str, Any], base_dir: Path) -> Sequence[OptionProblem]:
         problems = []
