@@ -176,19 +176,20 @@ class Start:
 
 @dataclass(frozen=True)
 class PortPaths:
-    """A list of port paths `streamlet.port`, each with its place: [(streamlet, port, mark), …]."""
+    """Port paths `streamlet.port`, each with its place: [(streamlet, port, mark), …]; INVALID for a wrong one."""
 
     def read(self, node: Node, what: str, report: Report) -> Any:
         if not isinstance(node, SequenceNode):
             return _wrong(node, what, "a list of ports such as [score.out]", report)
-        paths: list[tuple[str, str, Mark]] = []
+        paths: list[tuple[str, str, Mark] | Invalid] = []
         for item in node.items:
             text = Text().read(item, f"a port in {what}", report)
             if text is INVALID:
+                paths.append(INVALID)
                 continue
             streamlet, dot, port = text.partition(".")
             if not dot or not streamlet or not port or "." in port:
-                _wrong(item, f"a port in {what}", "written as streamlet.port", report)
+                paths.append(_wrong(item, f"a port in {what}", "written as streamlet.port", report))
                 continue
             paths.append((streamlet, port, item.mark))
         return paths
@@ -266,6 +267,11 @@ class Section:
     def has(self, name: str) -> bool:
         """Return whether the field is written, right or wrong."""
         return name in self.node.entries
+
+    def is_wrong(self, name: str) -> bool:
+        """Return whether the field was reported, all of it or a part: what follows from it is not reported too."""
+        value = self.values.get(name)
+        return value is INVALID or (isinstance(value, list) and INVALID in value)
 
     def key(self, name: str) -> Mark:
         """Return the place of a field's name; that of the whole where it is absent."""

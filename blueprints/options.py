@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from blueprints.catalog import OptionProblem
 from blueprints.diagnostics import Mark
 from blueprints.fields import Report
 from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode, resolve
@@ -165,6 +166,55 @@ def locate(node: Node, path: OptionPath, at_key: bool) -> tuple[Mark | None, tup
             node = node.items[part]
             mark = node.mark
     return mark, node.variables if isinstance(node, ScalarNode) else ()
+
+
+def named_path(node: Node, problem: OptionProblem) -> OptionPath:
+    """Return a problem's path without the names of alternatives, which name nothing in the file."""
+    return _walk(node, problem)[0]
+
+
+def sifted(node: MappingNode, problems: Sequence[OptionProblem]) -> list[OptionProblem]:
+    """Return the problems without those of alternatives that were not meant.
+
+    Where a value may be of several kinds and fits none, each kind has its problems. The kind that was meant is the one
+    whose problems lie deepest: what was written looks most like it.
+    """
+    walks = [(problem, *_walk(node, problem)) for problem in problems]
+    deepest: dict[OptionPath, int] = {}
+    for _, named, alternatives in walks:
+        for place in alternatives:
+            deepest[place] = max(deepest.get(place, 0), len(named))
+    return [
+        problem
+        for problem, named, alternatives in walks
+        if all(len(named) == deepest[place] for place in alternatives)
+    ]
+
+
+def _walk(node: Node, problem: OptionProblem) -> tuple[OptionPath, list[OptionPath]]:
+    """Return what of a problem's path is in the file, and the places on it where an alternative is named."""
+    named: list[str | int] = []
+    alternatives: list[OptionPath] = []
+    is_name = problem.code in ("unknown-option", "missing-option")
+    for index, part in enumerate(problem.path):
+        found: Node | None = None
+        if isinstance(node, MappingNode):
+            found = node.get(str(part))
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.items):
+            found = node.items[part]
+        if found is not None:
+            node = found
+            named.append(part)
+        elif is_name and index == len(problem.path) - 1:
+            named.append(part)  # what is missing
+        else:
+            alternatives.append(tuple(named))
+    return tuple(named), alternatives
+
+
+def description(candidates: Sequence[Schema]) -> str:
+    """Return the first description among the schemas, or nothing."""
+    return next((str(schema["description"]) for schema in candidates if schema.get("description")), "")
 
 
 def _is_secret(schema: Schema) -> bool:

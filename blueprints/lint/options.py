@@ -7,7 +7,15 @@ import re
 from blueprints.catalog import OptionProblem
 from blueprints.lint.draft import Draft, StreamletDraft
 from blueprints.model import STREAMLET
-from blueprints.options import OptionReader, candidates_at, locate, property_names
+from blueprints.options import (
+    OptionReader,
+    candidates_at,
+    description,
+    locate,
+    named_path,
+    property_names,
+    sifted,
+)
 from blueprints.source import scalars
 from blueprints.suggest import did_you_mean
 
@@ -42,7 +50,7 @@ def _check_options(draft: Draft, streamlet: StreamletDraft) -> None:
     if reader.spoiled:
         streamlet.is_sound = False
     draft.secrets |= reader.secrets
-    for problem in streamlet.type.check_options(streamlet.options, draft.base_dir):
+    for problem in sifted(streamlet.given, streamlet.type.check_options(streamlet.options, draft.base_dir)):
         report_problem(draft, streamlet, problem, reader)
     ports = streamlet.type.ports(streamlet.options)
     streamlet.ports = {port.name: port for port in ports}
@@ -69,28 +77,26 @@ def report_problem(
     if mark is None:
         section = streamlet.section
         mark = section.key("with") if section.has("with") else section.mark
+    path, name = named_path(node, problem), streamlet.name
     message, code = problem.message, problem.code
-    if code == "unknown-option" and problem.path:
-        name = str(problem.path[-1])
-        known = property_names(candidates_at(streamlet.schema, problem.path[:-1]))
-        if len(problem.path) == 1 and name in STREAMLET.names() and not did_you_mean(name, known):
-            draft.error(
-                mark, "misplaced-field", f"'{name}' is no option of {streamlet.name}; it goes beside 'use'"
-            )
+    if code == "unknown-option" and path:
+        known = property_names(candidates_at(streamlet.schema, path[:-1]))
+        hint = did_you_mean(str(path[-1]), known)
+        if len(path) == 1 and path[0] in STREAMLET.names() and not hint:
+            draft.error(mark, "misplaced-field", f"'{path[0]}' is no option of {name}; it goes beside 'use'")
             return
-        owner = (
-            streamlet.name
-            if len(problem.path) == 1
-            else f"'{_dotted(problem.path[:-1])}' of {streamlet.name}"
-        )
-        hint = did_you_mean(name, known)
+        owner = name if len(path) == 1 else f"'{_dotted(path[:-1])}' of {name}"
         if not hint:
             hint = f"; its options are {', '.join(known)}" if known else "; it has none"
-        message = f"{owner} has no option '{name}'{hint}"
-    elif code == "missing-option" and streamlet.name not in message:
-        message = f"{streamlet.name}: {message}"
-    elif code == "bad-option" and problem.path and str(problem.path[-1]) not in message:
-        message = f"'{_dotted(problem.path)}' of {streamlet.name}: {message}"
+        message = f"{owner} has no option '{path[-1]}'{hint}"
+    elif code == "missing-option" and path:
+        owner = name if len(path) == 1 else f"'{_dotted(path[:-1])}' of {name}"
+        meaning = description(candidates_at(streamlet.schema, path))
+        message = f"{owner} needs the option '{path[-1]}'" + (f": {meaning}" if meaning else "")
+    elif code == "bad-option" and path:
+        message = f"'{_dotted(path)}' of {name}: {message}"
+    elif name not in message:
+        message = f"{name}: {message}"
     if variables:
         message += f" (from {', '.join(f'${{{name}}}' for name in variables)})"
     draft.report(mark, code, draft.without_secrets(message, node), problem.severity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from blueprints.fields import INVALID
 from blueprints.lint.draft import Draft, PortUse, StreamletDraft, TopicDraft
 from blueprints.plan import PortRef
 from blueprints.suggest import did_you_mean
@@ -26,7 +27,10 @@ def check(draft: Draft) -> None:
 
 def _uses(draft: Draft, topic: TopicDraft, field: str, direction: Direction) -> list[PortUse]:
     uses = []
-    for streamlet_name, port_name, mark in topic.section.get(field, ()):
+    for path in topic.section.get(field, ()):
+        if path is INVALID:
+            continue
+        streamlet_name, port_name, mark = path
         use = PortUse(PortRef(streamlet_name, port_name), mark, draft.streamlets.get(streamlet_name))
         uses.append(use)
         if use.streamlet is None:
@@ -95,6 +99,12 @@ def _check_connected(draft: Draft, streamlet: StreamletDraft) -> None:
     uses = [use for topic in draft.topics.values() for use in topic.producers + topic.consumers]
     if any(use.streamlet is streamlet and use.port is None for use in uses):
         return  # a port of it is misnamed: that is the problem, not the port that is left over
+    if any(
+        topic.section.is_wrong(field)
+        for topic in draft.topics.values()
+        for field in ("producers", "consumers")
+    ):
+        return  # it may be meant by what could not be read
     for port in streamlet.ports.values():
         if not port.required or draft.uses(streamlet.name, port.name):
             continue

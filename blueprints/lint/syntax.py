@@ -46,11 +46,10 @@ def _report_unknown(draft: Draft, section: Section, name: str) -> None:
         return
     elsewhere = [level.where for level in LEVELS if name in level.names()]
     value = section.node.entries[name].value
-    if elsewhere and not hint:
-        places = " or ".join(elsewhere)
-        draft.error(
-            mark, "misplaced-field", f"'{name}' does not belong in {section.level.name}; it goes {places}"
-        )
+    if elsewhere:
+        places = " or ".join(elsewhere) + hint.replace("; did", ", or did")
+        message = f"'{name}' does not belong in {section.level.name}; it goes {places}"
+        draft.error(mark, "misplaced-field", message)
     elif not name and isinstance(value, ScalarNode):
         draft.error(mark, "unknown-field", f"{section.what} has a key without a name")
     else:

@@ -37,14 +37,15 @@ def check(draft: Draft) -> None:
 
 def _check_ends(draft: Draft, topic: TopicDraft) -> None:
     mark = topic.section.mark
-    if topic.is_external:
+    section = topic.section
+    if topic.is_external or section.is_wrong("external"):
         return
-    if not topic.producers and not topic.section.get("producers"):
+    if not topic.producers and not section.is_wrong("producers"):
         message = (
             f"nothing writes to '{topic.name}'; name a producer, or write 'external: true' if others fill it"
         )
         draft.error(mark, "no-producer", message)
-    if not topic.consumers and not topic.section.get("consumers"):
+    if not topic.consumers and not section.is_wrong("consumers"):
         message = f"nobody reads '{topic.name}'; name a consumer, or write 'external: true' if others read it"
         draft.warning(mark, "no-consumer", message)
 
