@@ -51,6 +51,7 @@ else
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train]'
 endif
 	$(BIN)/python -m blueprints.examples.flight_delays.train
+	$(BIN)/python -m blueprints.examples.flight_delays.reference
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache

@@ -29,8 +29,8 @@ class Rows(NamedTuple):
         """Return the rows of every third week, from week `number` on.
 
         Whole weeks, so that each third has consecutive days, and all days of the week; every third one, so that each
-        has January, February and March. 0: the models and the reference are made of it. 1: the detector is calibrated
-        on it. 2: neither; the models are judged and false alarms are counted on it.
+        has January, February and March. 0: the detector's reference. 1: what it is calibrated
+        on. Both train the models. 2: in neither; on it the models are judged and false alarms are counted.
         """
         chosen = self.week % 3 == number
         return Rows(self.x[chosen], self.y[chosen], self.week[chosen])
