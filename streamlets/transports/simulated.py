@@ -6,9 +6,12 @@ The simulation gives a weather that delays, fails and kills.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from streamlets.errors import Rejected, Unavailable
+from streamlets.errors import Fatal, Rejected, Unavailable
 from streamlets.event import Delivery, Record
 from streamlets.transports.simulated_log import (
     ABANDONED_S,
@@ -48,6 +51,7 @@ class SimulatedTransport:
         self.weather: Weather = weather or Calm()
         self.is_dead = False
         self.consumers: list[SimulatedConsumer] = []
+        self._seen: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
 
     def require_alive(self) -> None:
         """Raises: Crashed once the process is gone."""
@@ -82,6 +86,9 @@ class SimulatedTransport:
         self, group: str, topics: Sequence[str], listener: GroupListener, *, fetch: bool = True
     ) -> Consumer:
         await self._before("consumer")
+        for topic in topics:
+            if topic not in self.log.specs:
+                raise Fatal(f"there is no topic {topic}", code="topic-missing")
         consumer = SimulatedConsumer(self, self.log.group(group), topics, listener, fetch)
         self.consumers.append(consumer)
         return consumer
@@ -106,15 +113,31 @@ class SimulatedTransport:
         await self._before("append")
         if not self.weather.has_room():
             raise Unavailable("the log's disk is full", code="disk-full", hint="make room; nothing is lost")
-        require_small(records)
+        self.require_storable(records)
         offsets = [self.log.append(record) for record in records]
         await self.weather.after("append")
         return offsets
 
     async def wait(self, timeout_s: float) -> None:
         self.require_alive()
-        await self.log.wait(timeout_s)
+        task = asyncio.current_task()
+        assert task is not None
+        if self._seen.get(task) == self.log.changes:  # a first call returns at once
+            await self.log.wait(timeout_s)
+        self._seen[task] = self.log.changes
         self.require_alive()
+
+    def require_storable(self, records: Sequence[Record]) -> None:
+        """Raises: Rejected (`too-large`, `null-key`), the record's index in `hint`; Fatal (`topic-missing`)."""
+        for index, record in enumerate(records):
+            self.log.partition(TopicPartition(record.topic, record.partition))
+            if len(record.value or b"") + len(record.key or b"") > MAX_RECORD_BYTES:
+                code, what = "too-large", f"larger than {MAX_RECORD_BYTES} bytes"
+            elif record.key is None and self.log.specs[record.topic].compacted:
+                code, what = "null-key", "without a key, which compaction needs"
+            else:
+                continue
+            raise Rejected(f"a record of topic {record.topic} is {what}", code=code, hint=str(index))
 
     async def _before(self, call: str) -> None:
         self.require_alive()
@@ -207,7 +230,7 @@ class SimulatedConsumer:
             raise AssertionError("two releases at a time on one consumer")
         member = self._member  # the one that asks: expelled meanwhile and back again, it is another
         await self._before("release")
-        require_small(release.records)
+        self._transport.require_storable(release.records)
         self._group.require(member, release.offsets)
         if release.atomic:
             await self._release_atomic(release, member)
@@ -250,6 +273,17 @@ class SimulatedConsumer:
                 )
             if fortune is not Fortune.DONE:
                 raise UnknownOutcome("no answer came to the commit")
+        except asyncio.CancelledError:
+            # The request may be on its way: whoever cancels cannot know whether it took place.
+            if not self._transport.is_dead:
+                is_left_open = True
+                self._log.finish_later(
+                    transaction,
+                    0.0,
+                    commit=self._weather.is_cancelled_in_vain(),
+                    records=len(release.records),
+                )
+            raise
         finally:
             # A dead worker's transaction stays open until the broker gives it up; see crash().
             if not is_left_open and not self._transport.is_dead:
@@ -323,6 +357,13 @@ class SimulatedConsumer:
         open_ = [
             p for p in self._positions if p not in self._paused and self._group.owner.get(p) is self._member
         ]
+        for partition in open_:
+            if self._positions[partition] < self._log.partition(partition).first:
+                raise Fatal(
+                    f"{partition.topic}/{partition.partition} begins after offset {self._positions[partition]}",
+                    code="offset-out-of-range",
+                    hint="retention has passed the group's position",
+                )
         left = self._weather.portion(max_events)
         self._turn += 1  # each poll begins with another partition, so that none waits for ever
         start = self._turn % len(open_) if open_ else 0
@@ -337,14 +378,3 @@ class SimulatedConsumer:
             found += read
             left -= len(read)
         return found
-
-
-def require_small(records: Sequence[Record]) -> None:
-    """Raises: Rejected (`too-large`), the record's index in `hint`, where one cannot be stored."""
-    for index, record in enumerate(records):
-        if len(record.value or b"") + len(record.key or b"") > MAX_RECORD_BYTES:
-            raise Rejected(
-                f"a record of topic {record.topic} is larger than {MAX_RECORD_BYTES} bytes",
-                code="too-large",
-                hint=str(index),
-            )

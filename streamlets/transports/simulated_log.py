@@ -8,6 +8,7 @@ the first record of an open transaction; a group hands partitions out cooperativ
 from __future__ import annotations
 
 import asyncio
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -22,6 +23,9 @@ ABANDONED_S = 10.0  # an open transaction of a dead worker is aborted after this
 SESSION_S = 10.0  # a dead worker is a member for this long
 DRAIN_S = 20.0  # how long a member may take to give up what is revoked
 POLL_INTERVAL_S = 60.0  # how long a member may go without a poll
+
+
+_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")  # Kafka's alphabet
 
 
 class Transaction(msgspec.Struct, eq=False):
@@ -115,8 +119,8 @@ class Partition:
         found: list[Delivery] = []
         index = bisect_left(self._offsets, first)
         while index < len(self._stored) and self._offsets[index] < stop:
-            if len(found) == max_events:
-                return found, found[-1].offset + 1
+            if len(found) >= max_events:
+                return found, found[-1].offset + 1 if found else first
             if self._stored[index].is_visible:
                 found.append(self._stored[index].delivery)
             index += 1
@@ -287,6 +291,7 @@ class SimulatedLog:
         self.specs: dict[str, TopicSpec] = {}
         self.commits: list[Commit] = []
         self.step = 0
+        self.changes = 0  # whatever somebody may wait for
         self._partitions: dict[str, list[Partition]] = {}
         self._groups: dict[str, Group] = {}
         self._open: set[Transaction] = set()
@@ -295,6 +300,10 @@ class SimulatedLog:
     def create(self, spec: TopicSpec) -> None:
         """Create a topic unless it is there. Raises: Fatal (`topic-differs`) when it is there otherwise."""
         there = self.specs.get(spec.name)
+        if spec.partitions < 1 or not _NAME.fullmatch(spec.name) or spec.name in (".", ".."):
+            raise Fatal(
+                f"no topic can be called {spec.name!r} with {spec.partitions} partitions", code="bad-topic-name"
+            )
         if there is None:
             self.specs[spec.name] = spec
             self._partitions[spec.name] = [
@@ -306,6 +315,15 @@ class SimulatedLog:
                 f"not {spec.partitions} and {spec.compacted}",
                 code="topic-differs",
             )
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions; its groups share them out."""
+        self.specs[topic] = msgspec.structs.replace(self.specs[topic], partitions=partitions)
+        there = self._partitions[topic]
+        there += [Partition(TopicPartition(topic, number)) for number in range(len(there), partitions)]
+        for group in self._groups.values():
+            if any(topic in member.topics for member in group.members):
+                group.rebalance()
 
     def partitions(self, topic: str) -> list[Partition]:
         """Return the partitions of a topic; none of one that is not there."""
@@ -379,6 +397,7 @@ class SimulatedLog:
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""
+        self.changes += 1
         waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if not future.done():

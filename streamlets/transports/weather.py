@@ -36,6 +36,10 @@ class Weather(Protocol):
         """Return what becomes of the next release."""
         ...
 
+    def is_cancelled_in_vain(self) -> bool:
+        """Return whether a release that is cancelled takes place all the same."""
+        ...
+
     def has_room(self) -> bool:
         """Return whether the disk has room for an append."""
         ...
@@ -64,6 +68,9 @@ class Calm:
 
     def fortune(self) -> Fortune:
         return Fortune.DONE
+
+    def is_cancelled_in_vain(self) -> bool:
+        return False
 
     def has_room(self) -> bool:
         return True

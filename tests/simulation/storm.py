@@ -138,6 +138,11 @@ class Life:
             return fortune
         return Fortune.DONE
 
+    def is_cancelled_in_vain(self) -> bool:
+        is_vain = self.storm.random.random() < 0.5
+        self.storm.fire("cancelled", f"{self.name}'s release, {'in vain' if is_vain else 'in time'}")
+        return is_vain
+
     def has_room(self) -> bool:
         return self.storm.is_healed or asyncio.get_running_loop().time() >= self.storm.full_until_s
 
