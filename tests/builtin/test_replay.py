@@ -19,7 +19,7 @@ from streamlets.engine.virtual import START_S, VirtualClock, virtual_run
 from streamlets.errors import Fatal
 from streamlets.event import timestamp
 from streamlets.ports import Emit, Portion, Wiring
-from tests.builtin.world import context
+from tests.contexts import context
 
 
 @pytest.fixture(scope="module", autouse=True)
