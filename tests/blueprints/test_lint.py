@@ -31,7 +31,7 @@ PROBLEMS = {
           p: { external: true, producers: [score.out] }
         """,
         [
-            "7:36 unknown-option: 'servers[0]' of score has no option 'tokn'; did you mean 'token'?",
+            "7:37 unknown-option: 'servers[0]' of score has no option 'tokn'; did you mean 'token'?",
             "8:16 unknown-option: 'batch' of score has no option 'max_wiat'; did you mean 'max_wait'?",
             "8:43 bad-option: 'batch.max_events' of score: Input should be greater than or equal to 1",
         ],

@@ -1,0 +1,196 @@
+import pytest
+
+from blueprints.diagnostics import BlueprintError
+from blueprints.load import load
+from tests.blueprints.catalog import TestCatalog
+from tests.blueprints.lint import diagnose, lint
+from tests.blueprints.test_load import plan_of
+
+APP = """
+name: a
+streamlets:
+  score:
+    use: score
+    replicas: ${REPLICAS:-1}
+    with:
+      model: ${MODEL}
+      servers: [ { url: "http://${HOST:-models}:8000", token: "${TOKEN}" } ]
+      threshold: ${THRESHOLD:-0.5}
+      batch: { max_events: "${BATCH:-16}", max_wait: "${WAIT:-5}ms" }
+      concurrency: ${CALLS:-adaptive}
+topics:
+  t: { external: "${EXTERNAL:-true}", consumers: [score.in], retention: "${KEEP:-7}d" }
+  p: { external: true, producers: [score.out] }
+"""
+
+
+def test_variables_take_the_type_that_is_wanted(tmp_path):
+    plan = plan_of(tmp_path, APP, {"MODEL": "7", "TOKEN": "123", "REPLICAS": "3", "CALLS": "4"})
+    score = plan.streamlets["score"]
+    assert score.replicas == 3
+    assert score.options == {
+        "model": "7",
+        "servers": [{"url": "http://models:8000", "token": "123"}],
+        "threshold": 0.5,
+        "batch": {"max_events": 16, "max_wait": "5ms"},
+        "concurrency": 4,
+    }
+    assert plan.topics["t"].external is True
+    assert plan.topics["t"].retention_s == 7 * 86400
+
+
+def test_an_unset_variable_is_one_problem_at_its_place(tmp_path):
+    assert lint(tmp_path, APP, {"TOKEN": "x"}) == [
+        "7:14 unset-variable: the environment variable MODEL is not set; set it, or write ${MODEL:-default}"
+    ]
+
+
+def test_a_default_stands_in_for_what_is_set_to_nothing(tmp_path):
+    plan = plan_of(tmp_path, APP, {"MODEL": "m", "TOKEN": "x", "HOST": ""})
+    assert plan.streamlets["score"].options["servers"][0]["url"] == "http://models:8000"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"REPLICAS": "many"}, "5:15 bad-value: 'replicas' of streamlet 'score' must be a whole number "
+                               "from 1 to 10,000, not '${REPLICAS:-1}'"),
+        ({"KEEP": "hunter2"}, "13:73 bad-value: 'retention' of topic 't' must be a duration such as '7d', "
+                              "not '${KEEP:-7}d'"),
+        ({"BATCH": "hunter2"}, "10:28 bad-option: 'batch.max_events' of score: Input should be a valid integer, "
+                               "unable to parse string as an integer (from ${BATCH})"),
+        ({"WAIT": "hunter2"}, "10:54 bad-option: 'batch.max_wait' of score: Value error, '${WAIT}' is not a duration; "
+                              "write '5ms' or '2s' (from ${WAIT})"),
+    ],
+)  # fmt: skip
+def test_what_comes_from_the_environment_is_never_shown(tmp_path, environ, expected):
+    problems = lint(tmp_path, APP, {"MODEL": "m", "TOKEN": "x", **environ})
+    assert "hunter2" not in str(problems)
+    assert problems == [expected]
+
+
+NO_VARIABLE = "bad-value: '${' is no variable; write ${NAME}, ${NAME:-default}, or $${ for '${' itself"
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("description: a ${ b", [f"2:14 {NO_VARIABLE}"]),
+        ("description: ${A-b}", [f"2:14 {NO_VARIABLE}"]),
+        ("description: $${A}", []),
+        ("description: $A", []),
+    ],
+)  # fmt: skip
+def test_what_is_no_variable_is_refused_and_can_be_escaped(tmp_path, text, problems):
+    app = f"name: a\n{text}\nstreamlets: {{ p: {{ use: console }} }}\n"
+    app += "topics: { t: { external: true, consumers: [p.in] } }\n"
+    assert lint(tmp_path, app) == problems
+
+
+def test_an_escaped_variable_is_itself(tmp_path):
+    app = "name: a\ndescription: say $${A}\nstreamlets: { p: { use: console } }\n"
+    plan = plan_of(tmp_path, app + "topics: { t: { external: true, consumers: [p.in] } }\n")
+    assert plan.description == "say ${A}"
+
+
+def test_keys_are_not_filled_in(tmp_path):
+    app = 'name: a\nstreamlets: { "${X}": { use: console } }\n'
+    assert any("not for keys" in problem for problem in lint(tmp_path, app, {"X": "p"}))
+
+
+SECRETS = """
+name: a
+streamlets:
+  score:
+    use: score
+    with:
+      model: m
+      servers:
+        - { url: "http://models:8000", token: %s }
+topics:
+  t: { external: true, consumers: [score.in] }
+  p: { external: true, producers: [score.out] }
+"""
+
+
+def test_a_secret_in_clear_is_refused_and_not_shown(tmp_path):
+    (found,) = diagnose(tmp_path, SECRETS.replace("%s", "hunter2"))
+    assert found.code == "secret-in-clear"
+    assert found.mark.line == 8
+    assert "hunter2" not in str(found) + found.frame
+    assert found.frame.splitlines()[0].endswith("token: ***")
+
+
+def test_a_secret_as_a_default_is_in_clear_too(tmp_path):
+    (found,) = diagnose(tmp_path, SECRETS.replace("%s", '"${TOKEN:-hunter2}"'))
+    assert found.code == "secret-in-clear"
+    assert "hunter2" not in str(found) + found.frame
+
+
+def test_a_password_in_a_url_is_in_clear(tmp_path):
+    (found,) = diagnose(
+        tmp_path, SECRETS.replace("%s", '"${T}"').replace("//models", "//u:hunter2@models"), {"T": "x"}
+    )
+    assert found.code == "secret-in-clear"
+    assert "hunter2" not in str(found) + found.frame
+
+
+def test_a_problem_beside_a_secret_does_not_show_it(tmp_path):
+    found = diagnose(tmp_path, SECRETS.replace("%s", "hunter2, tokn: 1"))
+    assert {problem.code for problem in found} == {"secret-in-clear", "unknown-option"}
+    assert "hunter2" not in "".join(str(problem) + problem.frame for problem in found)
+
+
+def test_a_secret_in_a_block_is_hidden_on_each_of_its_lines(tmp_path):
+    block = "- url: x\n          token: |\n            hunter2\n            hunter3\n          tokn: y"
+    text = SECRETS.replace('- { url: "http://models:8000", token: %s }', block)
+    shown = "".join(str(problem) + problem.frame for problem in diagnose(tmp_path, text))
+    assert "secret-in-clear" in shown
+    assert "hunter" not in shown
+
+
+def test_a_secret_is_read_from_a_mounted_file(tmp_path):
+    (tmp_path / "token").write_text("hunter2\n")
+    plan = plan_of(tmp_path, SECRETS.replace("%s", "{ file: token }"))
+    assert plan.streamlets["score"].options["servers"][0]["token"] == "hunter2"
+
+
+NO_FILE = "missing-file: the file of the secret 'token' cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("{ file: gone }", f"8:55 {NO_FILE}: no such file or directory"),
+        ("{ file: . }", f"8:55 {NO_FILE}: is a directory"),
+        ("{ file: [a] }", "8:55 bad-value: 'file' of the secret 'token' must be a path"),
+        ("{ file: \"a\\0b\" }", f"8:55 {NO_FILE}: embedded null byte"),
+        ("{ fil: token }", "8:51 unknown-option: 'servers[0].token' of score has no option 'fil'"),
+    ],
+)  # fmt: skip
+def test_a_secret_file_that_cannot_be_read_is_said_so(tmp_path, value, says):
+    problems = lint(tmp_path, SECRETS.replace("%s", value))
+    assert len(problems) == 1
+    assert problems[0] == says or "bad-option" in problems[0]
+
+
+def test_the_revision_changes_with_what_is_said_and_not_with_secrets(tmp_path):
+    def revision(text, **environ):
+        return plan_of(tmp_path, text, environ).revision
+
+    text = SECRETS.replace("%s", '"${TOKEN}"')
+    first = revision(text, TOKEN="one")
+    assert len(first) == 12
+    assert revision(text, TOKEN="two") == first
+    assert revision(f"# a remark\n{text}", TOKEN="one") == first
+    assert revision(text.replace("model: m", "model: n"), TOKEN="one") != first
+    assert revision(text.replace("model: m", "model: ${M}"), TOKEN="one", M="m") == first
+    assert revision(text.replace("model: m", "model: ${M}"), TOKEN="one", M="n") != first
+
+
+def test_the_environment_is_given_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODEL", "m")
+    path = tmp_path / "a.yaml"
+    path.write_text(APP)
+    with pytest.raises(BlueprintError, match="MODEL is not set"):
+        load(path, TestCatalog(), {})
