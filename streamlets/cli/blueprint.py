@@ -36,10 +36,9 @@ def blueprint_argument(command: F) -> F:
 
 def catalog() -> Catalog:
     """Return every streamlet that a blueprint can name."""
-    import importlib
+    from streamlets.catalog import Streamlets
 
-    found: Catalog = importlib.import_module("streamlets.catalog").BuiltinCatalog()
-    return found
+    return Streamlets()
 
 
 def load_plan(blueprint: Path, overlays: Sequence[Path] = ()) -> Plan:

@@ -19,6 +19,10 @@ import deploy  # noqa: F401
 import detectors  # noqa: F401
 
 COMMANDS: Final = {
+    "run": "run an application",
+    "account": "count the events of an application: is one missing?",
+    "inspect": "show the events at a port",
+    "dead-letters": "show events that could not be processed, and why",
     "new": "write a working application with its test",
     "verify": "find every problem of a blueprint, before anything runs",
     "explain": "say what a problem's code means, with a bad and a good example",
