@@ -140,7 +140,7 @@ async def _run(
         worker = build_worker(plan, transport, chosen)
         await worker.start()
         _on_signals(worker)
-        _settle_memory()
+        settle_memory()
         progress = (
             None if quiet else asyncio.create_task(_progress(worker, log_file(on, plan)), name="progress")
         )
@@ -159,12 +159,16 @@ async def _run(
         await transport.close()
 
 
-def _settle_memory() -> None:
-    """Take what was made at start out of the garbage collector's way: it lives as long as the process."""
+def settle_memory() -> None:
+    """Set the garbage collector to the work: what was made at start stays, and events are no cycles.
+
+    At the default threshold a collection ran every 700 headers and was half of the cost of an event.
+    """
     import gc
 
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
 
 
 def _on_signals(worker: Worker) -> None:

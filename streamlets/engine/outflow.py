@@ -332,12 +332,14 @@ class Lineage:
         self.causation = ("ce_causationid", own_id)
         trace = attributes.get("ce_traceparent")
         found = None if trace is None else _traceparent(trace)
-        if found is None:
+        if found is not None:
+            self.trace, self.trace_flags = found.group(1), found.group(2)
+        elif _is_hexadecimal(correlation):
+            self.trace, self.trace_flags = b"00-%b-" % correlation, b"-00"
+        else:
             made = child_traceparent(None, correlation.decode(errors="replace"), self.id).encode()
             self.trace, self.trace_flags = made[:36], made[52:]
-        else:
-            self.trace, self.trace_flags = found.group(1), found.group(2)
-        self.origin = ("ce_origin", f"{delivery.topic}/{delivery.partition}/{delivery.offset}".encode())
+        self.origin = ("ce_origin", b"%b/%d/%d" % (delivery.topic.encode(), delivery.partition, delivery.offset))
         self.partition = delivery.partition
         self.key = delivery.key if delivery.key is not None else attributes.get("ce_partitionkey")
 

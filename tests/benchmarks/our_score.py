@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from streamlets.cli.blueprint import load_plan
-from streamlets.cli.run import build_worker
+from streamlets.cli.run import build_worker, settle_memory
 from streamlets.engine.clock import SystemClock
 from streamlets.event import Record
 from streamlets.transports.embedded import EmbeddedTransport
@@ -36,6 +36,7 @@ async def run(folder: Path, port: int, n: int) -> dict[str, float]:
         await transport.append(records)
     worker = build_worker(plan, transport, None)
     await worker.start()
+    settle_memory()
     samples: list[float] = []
 
     async def sample() -> None:
