@@ -206,7 +206,7 @@ def prepare(path: Path, application: str, role: Role, durability: Durability, vf
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={FORMAT}")
             connection.execute("COMMIT")
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         elif role == "worker":
             _migrate(connection, path)
     except apsw.Error as exc:
@@ -346,7 +346,7 @@ class Patience:
         return True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a new file's name durable: SQLite syncs the folder for a journal, not for the database itself."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
