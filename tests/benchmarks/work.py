@@ -9,7 +9,9 @@ from __future__ import annotations
 import orjson
 
 PARTITIONS = 4
-_SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835  # odd: different numbers give different ids, with the look of hashes
+_SPREAD = (
+    0x9E3779B97F4A7C15F39CC0605CEDC835  # odd: different numbers give different ids, with the look of hashes
+)
 ROWS = 128
 CALLS = 4
 FIELDS = ("distance", "hour", "origin_code", "carrier_code", "temp", "wind", "visibility", "pressure")

@@ -108,6 +108,14 @@ class Application:
             records.append(Record(f"app.{topic}", partition, None, data, headers, 0))
         await self.transport().append(records)
 
+    async def put_keyed(self, topic: str, values: Mapping[str, Any]) -> None:
+        """Append one event for each key, to partition 0."""
+        headers = [("ce_id", b"1"), ("ce_source", b"/test"), ("ce_specversion", b"1.0"), ("ce_type", b"test")]
+        records = [
+            Record(f"app.{topic}", 0, k.encode(), orjson.dumps(v), headers, 0) for k, v in values.items()
+        ]
+        await self.transport().append(records)
+
     async def until_idle(self) -> Ended:
         return await (await self.worker()).run(until_idle=True)
 
