@@ -175,6 +175,8 @@ def test_a_window_that_reaches_the_bound_of_what_is_held_is_closed_early() -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage_module, "HELD_EVENTS", 500)
         patch.setattr(stage_module, "POLL_EVENTS", 100)
+        patch.setattr(stage_module, "HIGH_EVENTS", 100)
+        patch.setattr(stage_module, "LOW_EVENTS", 50)
         virtual_run(main())
 
 
