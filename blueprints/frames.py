@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from blueprints.diagnostics import Mark
 from blueprints.source import Source
 
@@ -22,8 +24,17 @@ def frame(mark: Mark, source: Source) -> str:
     if not shown.strip():
         return ""
     caret_at = min(start - first, len(shown))
-    width = mark.end_column - mark.column if mark.end_column > mark.column else 1
-    width = max(1, min(width, len(shown) - caret_at))
-    pad = "".join("\t" if char == "\t" else " " for char in shown[:caret_at])
+    length = mark.end_column - mark.column if mark.end_column > mark.column else 1
+    marked = shown[caret_at : caret_at + length]
+    pad = "".join("\t" if char == "\t" else " " * _columns(char) for char in shown[:caret_at])
+    carets = "^" * max(1, sum(map(_columns, marked)))
+    shown = "".join(char if char.isprintable() or char == "\t" else "�" for char in shown)
     gutter = f"{mark.line:>5} | "
-    return f"{gutter}{shown}\n{' ' * (len(gutter) - 2)}| {pad}{'^' * width}"
+    return f"{gutter}{shown}\n{' ' * (len(gutter) - 2)}| {pad}{carets}"
+
+
+def _columns(char: str) -> int:
+    """Return the columns that a character takes on a terminal."""
+    if char.isascii():
+        return 1
+    return 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1

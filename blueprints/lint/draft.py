@@ -46,12 +46,16 @@ class StreamletDraft:
 
 @dataclass(slots=True)
 class PortUse:
-    """A port as a topic names it, with what it turned out to be: None where there is no such streamlet or port."""
+    """A port as a topic names it, with what it turned out to be: None where there is no such streamlet or port.
+
+    `meant`: the streamlet that a misspelt name most likely stood for.
+    """
 
     ref: PortRef
     mark: Mark
     streamlet: StreamletDraft | None = None
     port: Port | None = None
+    meant: str | None = None
 
 
 @dataclass(slots=True)

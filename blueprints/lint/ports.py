@@ -7,7 +7,7 @@ from typing import Literal
 from blueprints.fields import INVALID
 from blueprints.lint.draft import Draft, PortUse, StreamletDraft, TopicDraft
 from blueprints.plan import PortRef
-from blueprints.suggest import did_you_mean
+from blueprints.suggest import did_you_mean, nearest
 
 Direction = Literal["in", "out"]
 _NOUN = {"in": "inlet", "out": "outlet"}
@@ -34,7 +34,8 @@ def _uses(draft: Draft, topic: TopicDraft, field: str, direction: Direction) -> 
         use = PortUse(PortRef(streamlet_name, port_name), mark, draft.streamlets.get(streamlet_name))
         uses.append(use)
         if use.streamlet is None:
-            hint = did_you_mean(streamlet_name, draft.streamlets)
+            use.meant = nearest(streamlet_name, draft.streamlets)
+            hint = f"; did you mean '{use.meant}'?" if use.meant else ""
             draft.error(mark, "unknown-port", f"there is no streamlet '{streamlet_name}'{hint}")
         elif use.streamlet.type is not None:
             _find_port(draft, use, field, direction)
@@ -97,7 +98,7 @@ def _check_kind(draft: Draft, topic: TopicDraft, use: PortUse) -> None:
 
 def _check_connected(draft: Draft, streamlet: StreamletDraft) -> None:
     uses = [use for topic in draft.topics.values() for use in topic.producers + topic.consumers]
-    if any(use.streamlet is streamlet and use.port is None for use in uses):
+    if any((use.streamlet is streamlet and use.port is None) or use.meant == streamlet.name for use in uses):
         return  # a port of it is misnamed: that is the problem, not the port that is left over
     if any(
         topic.section.is_wrong(field)

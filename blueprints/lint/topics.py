@@ -18,13 +18,13 @@ _SET_BY: Final = {
 
 
 def check(draft: Draft) -> None:
+    defaults: Section | None = draft.top.get("defaults")
     for topic in draft.topics.values():
         _check_ends(draft, topic)
-        _check_config(draft, topic.section)
+        _check_config(draft, topic.section, defaults)
         _check_contract_name(draft, topic)
-    defaults: Section | None = draft.top.get("defaults")
     if defaults is not None:
-        _check_config(draft, defaults)
+        _check_config(draft, defaults, None)
     dead: Section | None = draft.top.get("dead-letters")
     if dead is not None and dead.has("topic"):
         for topic in draft.topics.values():
@@ -50,10 +50,16 @@ def _check_ends(draft: Draft, topic: TopicDraft) -> None:
         draft.warning(mark, "no-consumer", message)
 
 
-def _check_config(draft: Draft, section: Section) -> None:
+def _check_config(draft: Draft, section: Section, defaults: Section | None) -> None:
+    inherited = defaults.get("config", {}) if defaults is not None else {}
+    for name, field in _SET_BY.items():
+        if name in inherited and section.has(field):
+            message = f"'{field}' sets '{name}', which 'defaults' has under 'config'; leave it to one of them"
+            draft.error(section.key(field), "conflicting-settings", message)
     for name, (value, key_mark, value_mark) in section.get("config", {}).items():
-        field = _SET_BY.get(name)
-        if field is not None and (section.has(field) or field == "compacted"):
+        field = _SET_BY.get(name, "")
+        given = section.has(field) or (defaults is not None and defaults.has(field))
+        if given or field == "compacted":
             message = f"'{name}' is what '{field}' sets; leave it to that field"
             draft.error(key_mark, "conflicting-settings", message)
             continue

@@ -302,7 +302,8 @@ class SimulatedLog:
         there = self.specs.get(spec.name)
         if spec.partitions < 1 or not _NAME.fullmatch(spec.name) or spec.name in (".", ".."):
             raise Fatal(
-                f"no topic can be called {spec.name!r} with {spec.partitions} partitions", code="bad-topic-name"
+                f"no topic can be called {spec.name!r} with {spec.partitions} partitions",
+                code="bad-topic-name",
             )
         if there is None:
             self.specs[spec.name] = spec

@@ -1,0 +1,213 @@
+"""The commands of the language as their user meets them: on a terminal, in a pipe, with wrong input."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from streamlets.cli import main
+
+GOOD = """\
+name: first
+streamlets:
+  hot: { use: filter, with: { where: "celsius > 30.0" } }
+  print: { use: console }
+topics:
+  readings: { external: true, consumers: [hot.in], key: sensor, partitions: 2 }
+  hot: { producers: [hot.out], consumers: [print.in] }
+"""
+BAD = GOOD.replace("where", "were").replace("[print.in]", "[prnt.in]")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text(BAD)
+    return tmp_path
+
+
+def on_a_terminal(arguments, cwd, columns=100, **environ):
+    """Return what a command prints where standard output is a terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "streamlets", *arguments]
+    kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environ = {**kept, "TERM": "xterm", "COLUMNS": str(columns), **environ}
+    done = subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=cwd, env=environ)
+    os.close(theirs)
+    told = b""
+    while True:
+        try:
+            told += os.read(ours, 65536)
+        except OSError:  # the other end is closed: Linux says so by an error
+            break
+        if not told and done.poll() is not None:
+            break
+    os.close(ours)
+    return done.wait(30), told.decode().replace("\r\n", "\n")
+
+
+def test_a_clean_blueprint_says_nothing_in_a_pipe_and_exits_0(folder, capsys):
+    assert main.run(["verify", "good.yaml"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_problems_are_lines_on_standard_output_and_the_exit_code_is_1(folder, capsys):
+    assert main.run(["verify", "bad.yaml"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "bad.yaml:3:23: error missing-option: hot needs the option 'where': "
+        "the condition, a CEL expression over the fields of the event's data",
+        "bad.yaml:3:31: error unknown-option: hot has no option 'were'; did you mean 'where'?",
+        "bad.yaml:7:44: error unknown-port: there is no streamlet 'prnt'; did you mean 'print'?",
+    ]
+
+
+@pytest.mark.parametrize("option", ["--format", "--output"])
+def test_problems_as_json_are_one_array(folder, capsys, option):
+    assert main.run(["verify", "bad.yaml", option, "json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [problem["code"] for problem in found][:2] == ["missing-option", "unknown-option"]
+    assert found[1] == {
+        "file": "bad.yaml",
+        "line": 3,
+        "column": 31,
+        "end_column": 35,
+        "severity": "error",
+        "code": "unknown-option",
+        "message": "hot has no option 'were'; did you mean 'where'?",
+        "related": [],
+    }
+    assert main.run(["verify", "good.yaml", option, "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_warnings_alone_exit_0(folder, capsys):
+    (folder / "warn.yaml").write_text(
+        GOOD.replace(", consumers: [print.in] }", " }").replace("  print", "  #")
+    )
+    assert main.run(["verify", "warn.yaml"]) == 0
+    assert "warning no-consumer" in capsys.readouterr().out
+
+
+def test_a_terminal_shows_the_line_a_caret_and_what_next(folder):
+    code, told = on_a_terminal(["verify", "bad.yaml"], folder)
+    assert code == 1
+    assert '    3 |   hot: { use: filter, with: { were: "celsius > 30.0" } }\n' in told
+    assert "      |                               ^^^^\n" in told
+    assert "\x1b[" in told
+    assert told.endswith("bad.yaml: 3 errors\n  next: streamlets explain CODE\n")
+
+
+def test_no_color_is_honoured(folder):
+    _, told = on_a_terminal(["verify", "bad.yaml"], folder, NO_COLOR="1")
+    assert "\x1b[" not in told
+    assert "^^^^" in told
+
+
+def test_a_blueprint_that_is_not_there_is_told_like_any_problem(folder, capsys):
+    assert main.run(["verify", "none.yaml"]) == 1
+    assert capsys.readouterr().out == (
+        "none.yaml:1:1: error missing-file: the blueprint cannot be read: no such file or directory\n"
+    )
+
+
+def test_an_overlay_is_verified_with_the_base(folder, capsys):
+    (folder / "over.yaml").write_text("topics: { readings: { partitions: none } }\n")
+    assert main.run(["verify", "good.yaml", "--overlay", "over.yaml"]) == 1
+    assert capsys.readouterr().out.startswith("over.yaml:1:35: error bad-value:")
+
+
+def test_modules_beside_the_blueprint_are_found_from_anywhere(folder, capsys):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "own_features.py").write_text(
+        "def keep(reading: dict) -> dict | None:\n    return reading\n"
+    )
+    (folder / "sub" / "app.yaml").write_text(
+        GOOD.replace('{ use: filter, with: { where: "celsius > 30.0" } }', '{ use: "own_features:keep" }')
+    )
+    assert main.run(["verify", "sub/app.yaml"]) == 0, capsys.readouterr().out
+
+
+def test_a_package_that_ours_hides_is_reported_with_the_cure(folder, capsys):
+    (folder / "detectors").mkdir()
+    (folder / "detectors" / "__init__.py").write_text("raise RuntimeError('swapped')\n")
+    (folder / "blueprints").mkdir()  # a folder of blueprints hides nothing
+    assert main.run(["verify", "good.yaml"]) == 0
+    told = capsys.readouterr().err
+    assert "the package 'detectors'" in told
+    assert "rename it" in told
+    assert "blueprints" not in told
+
+
+def test_a_users_module_does_not_take_the_place_of_the_standard_librarys(folder, capsys):
+    (folder / "json.py").write_text("raise RuntimeError('swapped')\n")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "streamlets", "verify", "good.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=folder,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_graph_draws_and_gives_json(folder, capsys):
+    assert main.run(["graph", "good.yaml"]) == 0
+    assert "│ hot │ filter" in capsys.readouterr().out
+    assert main.run(["graph", "good.yaml", "--output", "json"]) == 0
+    assert [s["name"] for s in json.loads(capsys.readouterr().out)["streamlets"]] == ["hot", "print"]
+
+
+def test_graph_of_a_broken_blueprint_tells_its_problems(folder, capsys):
+    assert main.run(["graph", "bad.yaml"]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "unknown-option" in told.err
+
+
+def test_graph_is_plain_where_the_encoding_has_no_lines(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "streamlets", "graph", "good.yaml"],
+        capture_output=True,
+        timeout=60,
+        cwd=folder,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.stdout.isascii()
+    assert b"| hot | filter" in done.stdout
+
+
+def test_the_schema_accepts_good_blueprints_and_refuses_bad_ones(folder, capsys):
+    assert main.run(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    assert validator.is_valid(yaml.safe_load(GOOD))
+    assert not validator.is_valid(yaml.safe_load(BAD))
+
+
+def test_verify_loads_nothing_that_only_running_needs(folder):
+    code = (
+        "import sys; from streamlets.cli.main import run; run(['verify', 'good.yaml']); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=folder
+    )
+    heavy = {
+        "numpy",
+        "aiohttp",
+        "httpx",
+        "apsw",
+        "confluent_kafka",
+        "onnxruntime",
+        "uvicorn",
+        "rich",
+        "difflib",
+    }
+    assert heavy.isdisjoint(done.stdout.split())
