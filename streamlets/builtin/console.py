@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import os
+import select
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import msgspec
 from pydantic import Field
 
-from streamlets.errors import Rejected
+from streamlets.errors import Rejected, Unavailable
 from streamlets.event import Delivery, Event, decode, is_json
 from streamlets.ports import Batch, Context, DeadLetter, Inlet, OptionsBase, Outcome
 
@@ -37,6 +43,7 @@ class Console:
 
     inlets = (Inlet("in", description="any events"),)
     outlets = ()
+    critical = False  # a first look may not end what it looks at
 
     def __init__(self, options: Options, context: Context) -> None:
         self._fields = options.fields
@@ -53,8 +60,8 @@ class Console:
             except Rejected as exc:
                 dead.append(DeadLetter(index, exc.code, str(exc)))
         if lines and not self._is_closed:
-            # In a thread, because a terminal that is held (Ctrl-S) blocks, and the loop must go on.
-            await asyncio.to_thread(self._print, "\n".join(lines) + "\n")
+            text = "\n".join(lines) + "\n"
+            await asyncio.get_running_loop().run_in_executor(_DaemonThread(), self._print, text)
         return Outcome(dead=dead)
 
     def _line(self, delivery: Delivery) -> str:
@@ -80,17 +87,61 @@ class Console:
         return " ".join(f"{name}={_shown(values.get(name, msgspec.UNSET))}" for name in self._fields)
 
     def _print(self, text: str) -> None:
+        """Print, or find out that nobody reads any more. Raises: Unavailable when it goes to a disk that is full."""
         out = sys.stdout
         try:
+            out.flush()  # what others have printed comes first
+            encoding = out.encoding or "utf-8"
+            data = text.encode(encoding, "replace")  # a terminal need not be UTF-8
             try:
-                out.write(text)
-            except UnicodeEncodeError:  # a terminal that is not UTF-8
-                encoding = out.encoding or "ascii"
-                out.write(text.encode(encoding, "replace").decode(encoding))
-            out.flush()
-        except (BrokenPipeError, ValueError):  # ValueError: closed by this process itself
-            self._is_closed = True
+                number = out.fileno()
+            except io.UnsupportedOperation:  # no file: a notebook, a test
+                out.write(data.decode(encoding))
+                out.flush()
+            else:
+                _write(number, data)
+        except OSError as exc:
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Unavailable(
+                    "the standard output cannot be written: no space left on device",
+                    code="disk-full",
+                    hint="printing goes on when there is room",
+                ) from exc
+            self._is_closed = True  # a pipe without its reader, a terminal that hung up
             _silence()
+        except (AttributeError, ValueError):  # there is none, or this process has closed it
+            self._is_closed = True
+
+
+class _DaemonThread(Executor):
+    """Runs a call in a thread of its own that does not hold up the end of the process.
+
+    A terminal that is held (Ctrl-S) and a pipe that nobody reads block the writer for ever: the loop must go on, and
+    so must a stop.
+    """
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            future.set_running_or_notify_cancel()
+            try:
+                future.set_result(function(*arguments, **named))
+            except BaseException as exc:  # noqa: BLE001 - it belongs to who waits for it
+                future.set_exception(exc)
+
+        threading.Thread(target=run, name="console", daemon=True).start()
+        return future
+
+
+def _write(number: int, data: bytes) -> None:
+    """Write to the descriptor itself: the lock of a buffer, held by a blocked thread, would abort Python's exit."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(number, view) :]
+        except BlockingIOError:  # whoever shares it has made it non-blocking
+            select.select([], [number], [])
 
 
 def _shown(value: Any) -> str:

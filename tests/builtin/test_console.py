@@ -11,6 +11,7 @@ import pytest
 
 from streamlets.builtin.console import Console
 from streamlets.engine.virtual import virtual_run
+from streamlets.errors import Unavailable
 from streamlets.event import Delivery, Headers
 from streamlets.ports import Outcome
 from tests.contexts import batch, context, delivery, raw
@@ -75,23 +76,56 @@ def test_a_terminal_that_is_not_utf8_gets_what_it_can_show(monkeypatch: pytest.M
     assert raw_out.getvalue() == b'- test - "?"\n'
 
 
-def test_a_closed_pipe_ends_the_printing_and_not_the_stage() -> None:
-    code = """
-import sys
+def outside(code: str) -> subprocess.Popen[str]:
+    """Return a process of its own that runs the code, where `console` and `events` are at hand."""
+    head = """
+import asyncio, sys
 from streamlets.builtin.console import Console
-from streamlets.engine.virtual import virtual_run
 from tests.contexts import batch, context, delivery
-console = Console(Console.Options(), context())
-for _ in range(200):
-    virtual_run(console.process(batch([delivery(1)] * 100)))
-print("done", file=sys.stderr)
+console, events = Console(Console.Options(), context()), batch([delivery(1)] * 5000)
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", head + code], stdout=pipe, stderr=pipe, text=True)
+
+
+def test_a_closed_pipe_ends_the_printing_and_not_the_stage() -> None:
+    with outside("""
+async def main():
+    for _ in range(10):
+        await console.process(events)
+asyncio.run(main())
+print("done", file=sys.stderr)
+""") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == "done\n"
         assert process.wait(30) == 0
+
+
+def test_a_reader_that_does_not_read_holds_up_neither_the_loop_nor_the_end() -> None:
+    with outside("""
+async def main():
+    printing = asyncio.create_task(console.process(events))
+    await asyncio.wait({printing}, timeout=0.1)
+    print("waits" if not printing.done() else "printed", file=sys.stderr)
+    printing.cancel()
+asyncio.run(main())
+""") as process:
+        assert process.stderr is not None
+        assert process.stderr.read() == "waits\n"
+        assert process.wait(30) == 0
+
+
+def test_a_full_disk_behind_the_output_is_waited_for() -> None:
+    with open("/dev/full", "w") as full, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        with pytest.raises(Unavailable, match="no space left"):
+            run([delivery(1)])
+
+
+def test_without_an_output_the_events_go_on() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        assert run([delivery(1)]).dead == []
