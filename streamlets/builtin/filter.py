@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import msgspec
 from pydantic import Field
 
-from blueprints.expressions import Expression, ExpressionError, free_names
+from blueprints.expressions import ExpressionError, parse
 from streamlets.errors import Rejected
+from streamlets.evaluation import Evaluation
 from streamlets.event import data_of
 from streamlets.ports import (
     Batch,
@@ -42,21 +41,13 @@ class Filter:
     def check(options: Options, wiring: Wiring) -> Sequence[Finding]:
         """Return what is wrong with the condition, with the column inside it."""
         try:
-            Expression(options.where)
+            parse(options.where)
         except ExpressionError as exc:
             return [Finding("bad-expression", ("where",), str(exc))]
         return []
 
     def __init__(self, options: Options, context: Context) -> None:
-        self._where = options.where
-        self._expression = Expression(options.where)
-        # Only the fields that the condition asks for are decoded; the rest of the data is skipped over.
-        self._names = free_names(options.where)
-        fields = [
-            (f"f{i}", Any, msgspec.field(name=name, default=msgspec.UNSET))
-            for i, name in enumerate(self._names)
-        ]
-        self._decoder = msgspec.json.Decoder(msgspec.defstruct("Asked", fields))
+        self._where = Evaluation(options.where, "the condition")
 
     async def process(self, batch: Batch) -> Outcome:
         """Return the events for which the condition is true, as they came."""
@@ -75,20 +66,7 @@ class Filter:
         return Outcome(emits=emits, dead=dead, filtered=filtered)
 
     def _is_true(self, data: bytes | None) -> bool:
-        try:
-            asked = msgspec.structs.astuple(self._decoder.decode(data or b""))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-            raise Rejected("the data are no JSON object", code="against-contract") from exc
-        fields = {
-            name: value for name, value in zip(self._names, asked, strict=True) if value is not msgspec.UNSET
-        }
-        try:
-            result = self._expression.evaluate(fields)
-        except ExpressionError as exc:
-            raise Rejected(f"the condition {self._where!r} fails: {exc}", code="expression-failed") from exc
+        result = self._where.of(data)
         if not isinstance(result, bool):
-            raise Rejected(
-                f"the condition {self._where!r} gives a {type(result).__name__}, not true or false",
-                code="expression-failed",
-            )
+            raise self._where.rejected(f"gives a {type(result).__name__}, not true or false")
         return result

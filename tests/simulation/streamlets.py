@@ -195,11 +195,17 @@ class KeyWindows:
         )
 
 
-class TumbleOptions(WindowOptions):
-    keys: int = 1
-
-
-class Tumble(KeyWindows):
+class Tumble:
     """Holds a run of consecutive events of one partition: a tumbling window with a longest wait."""
 
-    Options: type[BaseModel] = TumbleOptions
+    Options: type[BaseModel] = WindowOptions
+    inlets = (Inlet("in"),)
+    outlets = (Outlet("out"),)
+    holds = True
+    max_events = 25
+
+    def __init__(self, options: WindowOptions, context: Context) -> None:
+        self._inner = KeyWindows(options.model_copy(update={"keys": 1}), context)
+        self.process = self._inner.process
+        self.due = self._inner.due
+        self.lost = self._inner.lost
