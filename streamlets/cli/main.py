@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "dead-letters": "show events that could not be processed, and why",
     "new": "write a working application with its test",
     "verify": "find every problem of a blueprint, before anything runs",
+    "test": "run a blueprint's tests, in virtual time and without a broker",
     "explain": "say what a problem's code means, with a bad and a good example",
     "graph": "draw a blueprint's streamlets and the topics between them",
     "schema": "print the JSON Schema of blueprints, for editors",

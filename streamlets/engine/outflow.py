@@ -339,7 +339,10 @@ class Lineage:
         else:
             made = child_traceparent(None, correlation.decode(errors="replace"), self.id).encode()
             self.trace, self.trace_flags = made[:36], made[52:]
-        self.origin = ("ce_origin", b"%b/%d/%d" % (delivery.topic.encode(), delivery.partition, delivery.offset))
+        self.origin = (
+            "ce_origin",
+            b"%b/%d/%d" % (delivery.topic.encode(), delivery.partition, delivery.offset),
+        )
         self.partition = delivery.partition
         self.key = delivery.key if delivery.key is not None else attributes.get("ce_partitionkey")
 

@@ -25,6 +25,7 @@ class Owned:
         self.state = state
         self.ledger = Ledger(row.offset, row.done)
         self.begin = row.begin
+        self.number = row.number  # of releases
         self.tally = row.tally  # as of the last release
         self.queue: deque[Work] = deque()
         self.n_running = 0
@@ -78,7 +79,7 @@ class Owned:
 
     def row(self, commit: int, done: list[Range], tally: Tally) -> LedgerRow:
         """Return the ledger's row as it is to be saved with a release."""
-        return LedgerRow(commit, done, tally, self.begin)
+        return LedgerRow(commit, done, tally, self.begin, self.number + 1)
 
     def end(self) -> None:
         """Stop all work of this partition; its results are dropped and its deliveries will come again."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from streamlets.contracts import Contract
 from streamlets.engine.gauges import Gauges
 from streamlets.engine.outflow import KeyRejected, Outflow
-from streamlets.engine.state import LedgerRow, PartitionState, restore, rows
+from streamlets.engine.state import LedgerRow, PartitionState, merge, restore, rows
 from streamlets.engine.tally import MODULUS, Tally
 from streamlets.errors import Broken, Fatal, Rejected, StreamletsError, Unavailable
 from streamlets.event import Record, fingerprint, timestamp
@@ -189,7 +189,8 @@ class SourceStage:
                     split.is_releasing = True
                     try:
                         async with self._releasing:
-                            await self._release(split, portion)
+                            if not await self._release(split, portion):
+                                continue
                     finally:
                         split.is_releasing = False
                 self.gauges.progress = portion.progress
@@ -215,8 +216,8 @@ class SourceStage:
             self._failure = failure
         self._notify()
 
-    async def _release(self, split: _Split, portion: Portion) -> None:
-        assert self._consumer is not None
+    async def _release(self, split: _Split, portion: Portion) -> bool:
+        """Return whether the portion was released; else it is to be read again, from where the log says."""
         now_s = self._clock.now_s()
         timestamp_ms = int(now_s * 1000)
         number = split.row.offset + 1
@@ -226,16 +227,44 @@ class SourceStage:
         split.state.is_writable = True
         split.state.set(POSITION, portion.position)
         split.state.is_writable = False
-        row = LedgerRow(number, [], tally, 0)
-        records += rows(self._state_topic, split.where.partition, split.state.take(), row, timestamp_ms)
-        release = Release(
-            group=self._group, records=records, offsets={split.where: number}, atomic=self._atomic
+        row = LedgerRow(number, [], tally, 0, number)
+        changes = split.state.take()
+        saved = rows(
+            self._state_topic,
+            split.where.partition,
+            changes,
+            row,
+            timestamp_ms,
+            None if self._atomic else split.state.released,
         )
+        if not self._atomic and records:
+            # The position must not say that something is read before its emits are acknowledged.
+            emitted = Release(group=self._group, records=records, offsets={}, atomic=False)
+            if not await self._hand_over(split, emitted):
+                return False
+            records = []
+        release = Release(
+            group=self._group, records=records + saved, offsets={split.where: number}, atomic=self._atomic
+        )
+        if not await self._hand_over(split, release):
+            return False
+        if not self._atomic:
+            merge(split.state.released, changes)
+        split.row = row
+        self.gauges.settled(len(portion.emits))
+        self.gauges.released(len(portion.emits), 0.0)
+        self._notify()
+        return True
+
+    async def _hand_over(self, split: _Split, release: Release) -> bool:
+        """Return whether the release took place; else the split's position is again what the log says."""
+        assert self._consumer is not None
         wait_s = RETRY_S[0]
         while True:
             try:
                 await self._consumer.release(release)
-                break
+                self.gauges.waiting_on = None
+                return True
             except Aborted as exc:
                 self.gauges.aborted += 1
                 self.gauges.waiting_on = exc.message
@@ -247,12 +276,7 @@ class SourceStage:
                 await self._consumer.committed([split.where])  # returns when the outcome is known to all
                 split.state, found = await restore(self._transport, split.where)
                 split.row = found or LedgerRow(0, [], Tally(), 0)
-                return
-        self.gauges.waiting_on = None
-        split.row = row
-        self.gauges.settled(len(portion.emits))
-        self.gauges.released(len(portion.emits), 0.0)
-        self._notify()
+                return False
 
     def _records(
         self, portion: Portion, split: _Split, origin: str, tally: Tally, timestamp_ms: int

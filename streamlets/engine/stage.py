@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from streamlets import faults
 from streamlets.engine.entrance import INVALID, Entrance
@@ -18,7 +18,7 @@ from streamlets.engine.gauges import Gauges
 from streamlets.engine.ledger import Entry, held_ranges
 from streamlets.engine.outflow import KeyRejected, Outflow, own_id
 from streamlets.engine.partition import Owned
-from streamlets.engine.state import LedgerRow, PartitionState, restore, rows
+from streamlets.engine.state import LedgerRow, PartitionState, merge, restore, rows
 from streamlets.engine.table import TableReader
 from streamlets.engine.tally import MODULUS, Tally
 from streamlets.errors import Broken, Fatal, Rejected, StreamletsError, Unavailable
@@ -235,8 +235,8 @@ class Stage:
         self.gauges.partitions = len(self._owned)
         self._notify()
 
-    async def _restore(self, where: TopicPartition) -> tuple[PartitionState, LedgerRow | None]:
-        """Return the state that belongs to the committed offset; no row where the group has not been here.
+    async def _restore(self, where: TopicPartition) -> tuple[int | None, PartitionState, LedgerRow | None]:
+        """Return the committed offset and the state that belongs to it; None, and no row, where nobody has been here.
 
         Raises: Fatal (`state-differs`).
         """
@@ -245,10 +245,9 @@ class Stage:
         while True:
             state, row = await restore(self._transport, TopicPartition(self._state_topic, where.partition))
             if committed == (row.offset if row is not None else None):
-                return state, row
-            if not self._atomic and row is not None and (committed is None or committed < row.offset):
-                # At-least-once writes the state before the offset: deliveries below the state's are skipped.
-                return state, row
+                return committed, state, row
+            if not self._atomic and row is not None and row.offset > (-1 if committed is None else committed):
+                return committed, state, row  # a release broke off after its state: what lies before is done
             # Another may have released in between, where the partition has moved on and no poll has told us yet.
             before, committed = committed, (await self._consumer.committed([where]))[where]
             if before == committed:
@@ -262,19 +261,21 @@ class Stage:
 
     async def _take_over(self, where: TopicPartition) -> Owned:
         """Return the partition with its state restored; where the group has not been here, where to begin is chosen."""
-        state, row = await self._restore(where)
-        if row is not None:
+        committed, state, row = await self._restore(where)
+        if row is None:
+            start = await self._first_offset(where)
+            row = LedgerRow(start, [], Tally(), start)
+            log.info(
+                "start.chosen streamlet=%s topic=%s partition=%d offset=%d", self.name, *_place(where), start
+            )
+        else:
             first = (await self._transport.offsets(where.topic)).get(where.partition, (0, 0))[0]
             if row.offset < first and where.topic not in self._compacted:
                 self._fell_behind(where, row.offset, first)
-            return Owned(where, self._inlets[where.topic], state, row)
-        start = await self._first_offset(where)
-        owned = Owned(where, self._inlets[where.topic], state, LedgerRow(start, [], Tally(), start))
-        # The choice where to begin is made once, and recorded with the first release.
-        self._settle(owned, owned.ledger.add(self._clock.monotonic_s()), None, Outcome(), [], {})
-        log.info(
-            "start.chosen streamlet=%s topic=%s partition=%d offset=%d", self.name, *_place(where), start
-        )
+        owned = Owned(where, self._inlets[where.topic], state, row)
+        if committed != row.offset:
+            # The choice where to begin, or to go on, is made once, and recorded with the first release.
+            self._settle(owned, owned.ledger.add(self._clock.monotonic_s()), None, Outcome(), [], {})
         return owned
 
     def _fell_behind(self, where: TopicPartition, position: int, first: int) -> None:
@@ -538,23 +539,29 @@ class Stage:
         if len(part) != len(batch.deliveries) or is_probe:
             batch = Batch(batch.inlet, batch.topic, batch.partition, list(part), batch.state, batch.plan)
         is_writable = self._overlap == 1 and self._admit is None
-        before = owned.state.take() if is_probe and is_writable else {}
-        owned.state.is_writable = is_writable
+        if not is_writable:
+            return await self._answer(batch, part)
+        # What the batch's other parts did to the state stays; what this one does goes with it when it fails.
+        before = owned.state.set_aside()
+        owned.state.is_writable = True
+        is_kept = False
+        try:
+            answers = await self._answer(batch, part)
+            is_kept = not is_probe
+            return answers
+        finally:
+            owned.state.is_writable = False
+            if not is_kept:
+                owned.state.roll_back()
+            owned.state.put_back(before)
+
+    async def _answer(self, batch: Batch, part: Sequence[Delivery]) -> list[Outcome]:
         try:
             outcome: Outcome = await self._streamlet.process(batch)
         except StreamletsError:
-            if is_writable:
-                owned.state.roll_back()
             raise
         except Exception as exc:
-            if is_writable:
-                owned.state.roll_back()
             raise Broken(f"{self.name}: {type(exc).__name__}{_where(exc)}", code="exception") from exc
-        finally:
-            owned.state.is_writable = False
-            if is_probe and is_writable:
-                owned.state.roll_back()
-                owned.state.put_back(before)
         return [outcome] * len(part)
 
     async def _patiently(self, owned: Owned, call: Any) -> Outcome:
@@ -786,8 +793,9 @@ class Stage:
         faults.point("stage.release")
         now_s = self._clock.now_s()
         timestamp_ms = int(now_s * 1000)
-        heads: list[tuple[Owned, list[Entry], Tally]] = []
+        heads: list[_Head] = []
         records: list[Record] = []
+        saved: list[Record] = []
         offsets: dict[TopicPartition, int] = {}
         announced = self._announced
         for where, owned in self._owned.items():
@@ -810,32 +818,44 @@ class Stage:
                     tally.add(entry.tally)
             commit, done = owned.ledger.after(head)
             offsets[where] = commit
-            records += rows(
-                self._state_topic, where.partition, changes, owned.row(commit, done, tally), timestamp_ms
+            saved += rows(
+                self._state_topic,
+                where.partition,
+                changes,
+                owned.row(commit, done, tally),
+                timestamp_ms,
+                None if self._atomic else owned.state.released,
             )
-            heads.append((owned, head, tally))
+            heads.append(_Head(owned, head, tally, changes))
         if not heads:
             return
-        release = Release(group=self._group, records=records, offsets=offsets, atomic=self._atomic)
+        if not self._atomic and records:
+            # The state must not say that something is done before its emits are acknowledged.
+            emitted = Release(group=self._group, records=records, offsets={}, atomic=False)
+            if not await self._hand_over(consumer, emitted, heads):
+                return
+            records = []
+        release = Release(group=self._group, records=records + saved, offsets=offsets, atomic=self._atomic)
         if not await self._hand_over(consumer, release, heads):
             return
         faults.point("stage.released")
         self._announced = self._announced[len(announced) :]
         released_s = self._clock.now_s()
-        for owned, head, tally in heads:
+        for owned, entries, tally, changes in heads:
             if not owned.is_alive:
                 continue
-            owned.ledger.released(head)
+            owned.ledger.released(entries)
             owned.tally = tally
+            owned.number += 1
             owned.is_full = False
-            for entry in head:
+            if not self._atomic:
+                merge(owned.state.released, changes)
+            for entry in entries:
                 if entry.n_events:
                     self.gauges.released(entry.n_events, released_s - entry.timestamp_ms / 1000)
         self._room.set()
 
-    async def _hand_over(
-        self, consumer: Consumer, release: Release, heads: Sequence[tuple[Owned, list[Entry], Tally]]
-    ) -> bool:
+    async def _hand_over(self, consumer: Consumer, release: Release, heads: Sequence[_Head]) -> bool:
         """Return whether the release took place; else its partitions have been rewound, or moved away."""
         wait_s = RETRY_S[0]
         while True:
@@ -850,14 +870,14 @@ class Stage:
                 log.warning("release.aborted streamlet=%s cause=%s", self.name, exc.message)
                 await self._clock.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_S[1])
-                if not all(owned.is_alive for owned, _, _ in heads):
+                if not all(head.owned.is_alive for head in heads):
                     return (
                         False  # a partition went away meanwhile: the next round releases what is still ours
                     )
             except (UnknownOutcome, Fenced) as exc:
                 self.gauges.rewinds += 1
                 log.warning("release.unknown streamlet=%s cause=%s", self.name, exc.message)
-                self._rewind(list(release.offsets))
+                self._rewind([head.owned.where for head in heads])
                 return False
             except Rejected as exc:
                 raise Fatal(
@@ -867,6 +887,15 @@ class Stage:
     def _notify(self) -> None:
         self._changed.set()
         self._room.set()
+
+
+class _Head(NamedTuple):
+    """What one partition gives to a release: its settled entries, its tally and its state as they will be."""
+
+    owned: Owned
+    entries: list[Entry]
+    tally: Tally
+    changes: dict[str, bytes | None]
 
 
 def _merge(answers: Sequence[Outcome | Failure]) -> Outcome:

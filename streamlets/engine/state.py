@@ -3,11 +3,14 @@
 In the log it is a compacted topic, co-partitioned with the streamlet's inlet. Each key is one record; the engine's
 own row, `LEDGER`, says at which offset the rest is true. Values are kept encoded, so that what a streamlet was given
 cannot change behind the log's back.
+
+At-least-once a release may break off in the middle: the streamlet's rows in the log, the ledger's not. So each row
+then names its release and carries the value before it; a restore takes that where the ledger's row is older.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -16,11 +19,13 @@ import orjson
 from streamlets.engine.ledger import Range
 from streamlets.engine.tally import Tally
 from streamlets.errors import Broken, Fatal
-from streamlets.event import Record
+from streamlets.event import Delivery, Headers, Record
 from streamlets.transports.transport import TopicPartition, Transport
 
 LEDGER = b"ledger"
 _PREFIX = "state:"  # keeps streamlets' keys apart from the engine's own
+_RELEASE = "release"  # a row's header: the number of the release that wrote it
+_BEFORE = "before"  # a row's header: the value before that release; absent where there was none
 
 MAX_ENTRIES = 100_000
 MAX_BYTES = 64 << 20
@@ -29,8 +34,12 @@ MAX_BYTES = 64 << 20
 class PartitionState:
     """The small state of one partition. Changes are collected until `take`, and undone by `roll_back`."""
 
-    def __init__(self, values: dict[str, bytes] | None = None) -> None:
+    def __init__(self, values: dict[str, bytes] | None = None, broken_off: Mapping[str, None] = {}) -> None:
+        """`broken_off`: keys whose row in the log is of a release that broke off; written again with the next one."""
         self._values: dict[str, bytes] = values or {}
+        self._broken_off = dict(broken_off)
+        self.released = dict(self._values)
+        """The values as of the last release; kept up to date by whoever releases at least once."""
         self._n_bytes = sum(map(len, self._values.values()))
         self._undo: dict[str, bytes | None] = {}
         self.is_writable = False
@@ -79,16 +88,21 @@ class PartitionState:
 
     def take(self) -> dict[str, bytes | None]:
         """Return what has changed since the last `take` (None: deleted), and begin anew."""
-        if not self._undo:
+        if not self._undo and not self._broken_off:
             return {}
-        changes = {key: self._values.get(key) for key in self._undo}
+        changes = {key: self._values.get(key) for key in (*self._broken_off, *self._undo)}
         self._undo = {}
+        self._broken_off = {}
         return changes
 
-    def put_back(self, changes: dict[str, bytes | None]) -> None:
-        """Let changes that were taken be taken again; their values are in place."""
-        for key in changes:
-            self._undo.setdefault(key, None)
+    def set_aside(self) -> dict[str, bytes | None]:
+        """Return what `put_back` takes: from now on `roll_back` undoes only what comes after."""
+        before, self._undo = self._undo, {}
+        return before
+
+    def put_back(self, before: dict[str, bytes | None]) -> None:
+        """Let what was set aside be taken, and undone, together with what came after."""
+        self._undo = {**self._undo, **before}
 
     def roll_back(self) -> None:
         """Undo what has changed since the last `take`: the work that changed it will be done again."""
@@ -102,24 +116,38 @@ class PartitionState:
 
 
 class LedgerRow(msgspec.Struct):
-    """What a partition's state says of itself: the offset at which it is true, what is done beyond, the tally."""
+    """What a partition's state says of itself: the offset at which it is true, what is done beyond, the tally.
+
+    `number` counts the partition's releases.
+    """
 
     offset: int
     done: list[Range]
     tally: Tally
     begin: int
     """Where the group began in this partition: the account counts from here."""
+    number: int = 0
 
     def encode(self) -> bytes:
         return orjson.dumps(
-            {"offset": self.offset, "done": self.done, "begin": self.begin, "tally": self.tally.to_json()}
+            {
+                "offset": self.offset,
+                "done": self.done,
+                "begin": self.begin,
+                "number": self.number,
+                "tally": self.tally.to_json(),
+            }
         )
 
     @staticmethod
     def decode(value: bytes) -> LedgerRow:
         row = orjson.loads(value)
         return LedgerRow(
-            row["offset"], [(a, b) for a, b in row["done"]], Tally.from_json(row["tally"]), row["begin"]
+            row["offset"],
+            [(a, b) for a, b in row["done"]],
+            Tally.from_json(row["tally"]),
+            row["begin"],
+            row["number"],
         )
 
 
@@ -127,32 +155,61 @@ async def restore(transport: Transport, where: TopicPartition) -> tuple[Partitio
     """Return the state that the topic's partition holds, and its ledger row; read to the end noted at the start."""
     offsets = await transport.offsets(where.topic)
     first, end = offsets.get(where.partition, (0, 0))
-    values: dict[str, bytes] = {}
-    row: bytes | None = None
+    found: dict[str, Delivery] = {}
+    ledger: bytes | None = None
     while first < end:
         deliveries = await transport.read(where, first, 2_000, end)
         if not deliveries:
             break
         for delivery in deliveries:
             if delivery.key == LEDGER:
-                row = delivery.value
+                ledger = delivery.value
             elif delivery.key is not None:
-                key = delivery.key.decode().removeprefix(_PREFIX)
-                if delivery.value is None:
-                    values.pop(key, None)
-                else:
-                    values[key] = delivery.value
+                found[delivery.key.decode().removeprefix(_PREFIX)] = delivery
         first = deliveries[-1].offset + 1
-    return PartitionState(values), LedgerRow.decode(row) if row is not None else None
+    row = LedgerRow.decode(ledger) if ledger is not None else None
+    number = row.number if row is not None else -1
+    values: dict[str, bytes] = {}
+    broken_off: dict[str, None] = {}
+    for key, delivery in found.items():
+        value = delivery.value
+        headers = dict(delivery.headers)
+        if int(headers.get(_RELEASE, b"-1")) > number:
+            value = headers.get(_BEFORE)
+            broken_off[key] = None
+        if value is not None:
+            values[key] = value
+    return PartitionState(values, broken_off), row
 
 
 def rows(
-    topic: str, partition: int, changes: dict[str, bytes | None], ledger: LedgerRow, timestamp_ms: int
+    topic: str,
+    partition: int,
+    changes: dict[str, bytes | None],
+    ledger: LedgerRow,
+    timestamp_ms: int,
+    released: Mapping[str, bytes] | None = None,
 ) -> list[Record]:
-    """Return the records that save what changed, the ledger's row last."""
-    records = [
-        Record(topic, partition, f"{_PREFIX}{key}".encode(), value, [], timestamp_ms)
-        for key, value in changes.items()
-    ]
+    """Return the records that save what changed, the ledger's row last.
+
+    `released`: the values as of the last release, where this one may break off; None where it is atomic.
+    """
+    records = []
+    for key, value in changes.items():
+        headers: Headers = []
+        if released is not None:
+            headers.append((_RELEASE, str(ledger.number).encode()))
+            if key in released:
+                headers.append((_BEFORE, released[key]))
+        records.append(Record(topic, partition, f"{_PREFIX}{key}".encode(), value, headers, timestamp_ms))
     records.append(Record(topic, partition, LEDGER, ledger.encode(), [], timestamp_ms))
     return records
+
+
+def merge(released: dict[str, bytes], changes: Mapping[str, bytes | None]) -> None:
+    """Bring the values as of the last release up to date with what the next one has saved."""
+    for key, value in changes.items():
+        if value is None:
+            released.pop(key, None)
+        else:
+            released[key] = value

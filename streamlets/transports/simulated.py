@@ -293,10 +293,14 @@ class SimulatedConsumer:
     async def _release_in_order(self, release: Release, member: Member) -> None:
         fortune = self._weather.fortune()
         self._refuse(fortune, member)
-        for index, record in enumerate(release.records):
-            self._log.append(record)
-            if index % 8 == 0:
+        by_partition: dict[TopicPartition, list[Record]] = {}
+        for record in release.records:
+            by_partition.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
+        # Order is kept in each partition only, and a crash may leave any part of each.
+        for partition in self._weather.order(list(by_partition)):
+            for record in by_partition[partition]:
                 await self._before("release.record")
+                self._log.append(record)
         await self._before("release.commit")
         self._group.require(member, release.offsets)
         if fortune not in (Fortune.UNKNOWN_UNDONE, Fortune.UNKNOWN_LATER_UNDONE):

@@ -7,6 +7,7 @@ import functools
 import importlib
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,10 +41,12 @@ class Result:
     lines: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        head = f"{self.world}, seed {self.seed}: {len(self.findings)} findings"
-        shown = [f"  {str(finding)[:400]}" for finding in list(dict.fromkeys(self.findings))[:8]]
+        """Return the first finding of each oracle, and the one command that shows it all again."""
+        counts = Counter(finding.oracle for finding in self.findings)
+        first = {finding.oracle: finding for finding in reversed(self.findings)}
+        shown = [f"  {counts[oracle]} × {str(finding)[:300]}" for oracle, finding in sorted(first.items())]
         again = f"  replay: python -m tests.simulation --world {self.world} --seed {self.seed}"
-        return "\n".join([head, *shown, again])
+        return "\n".join([f"{self.world}, seed {self.seed}:", *shown, again])
 
 
 def simulate(world: str, seed: int) -> Result:

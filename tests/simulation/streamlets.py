@@ -195,17 +195,11 @@ class KeyWindows:
         )
 
 
-class Tumble:
+class TumbleOptions(WindowOptions):
+    keys: int = 1
+
+
+class Tumble(KeyWindows):
     """Holds a run of consecutive events of one partition: a tumbling window with a longest wait."""
 
-    Options: type[BaseModel] = WindowOptions
-    inlets = (Inlet("in"),)
-    outlets = (Outlet("out"),)
-    holds = True
-    max_events = 25
-
-    def __init__(self, options: WindowOptions, context: Context) -> None:
-        self._inner = KeyWindows(options.model_copy(update={"keys": 1}), context)
-        self.process = self._inner.process
-        self.due = self._inner.due
-        self.lost = self._inner.lost
+    Options: type[BaseModel] = TumbleOptions
