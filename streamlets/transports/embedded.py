@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 import apsw
 import msgspec
 
-from streamlets.errors import Fatal, Rejected, StreamletsError
+from streamlets.errors import Fatal, Rejected, StreamletsError, Unavailable
 from streamlets.event import Delivery, Record
 from streamlets.ports import Clock
 from streamlets.transports.embedded_board import Board
@@ -144,10 +144,17 @@ class EmbeddedTransport:
         if self._role == "worker":
             hold_worker(self._path)
         try:
-            prepare(self._path, self._application, self._role, self._durability, self._vfs)
-        except BaseException:
+            await asyncio.to_thread(
+                prepare, self._path, self._application, self._role, self._durability, self._vfs
+            )
+            await self._open()
+        except BaseException as exc:
             self._free()
+            if isinstance(exc, Aborted | Unavailable):  # what a worker that runs would wait for
+                raise Fatal(exc.message, code=exc.code, hint=exc.hint, exit_code=128) from exc
             raise
+
+    async def _open(self) -> None:
         settings = (self._path, self._role, self._durability, self._vfs)
         self._writer = Writer(*settings)
         self._reader = Reader(*settings, lambda ends: self._read_lane.tell(self._note, ends))

@@ -108,7 +108,7 @@ def decode(topic: str, partition: int, last: int, body: bytes) -> list[Delivery]
         return list(
             map(Delivery, repeat(topic, count), repeat(partition), offsets, times, keys, values, headers)
         )
-    except (msgspec.DecodeError, TypeError, IndexError, StopIteration) as exc:
+    except (msgspec.DecodeError, ValueError, TypeError, IndexError, StopIteration) as exc:
         raise ValueError(f"not a chunk: {exc}") from exc
 
 

@@ -60,8 +60,10 @@ class Writer:
 
     def open(self) -> None:
         """Connect, and note which file it is. Raises: Fatal."""
-        connection = self._connected()
-        connection.execute("SELECT count(*) FROM about").fetchall()
+        try:
+            self._connected().execute("SELECT count(*) FROM about").fetchall()
+        except apsw.Error as exc:
+            raise self._undone(exc) from exc
         for place in (self._path, self._wal):
             found = identity(place)
             if found is not None:
@@ -80,7 +82,7 @@ class Writer:
                 self.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)  # so that the one file is all there is
         finally:
             connection, self._connection = self._connection, None
-            connection.close()
+            connection.close(True)
 
     def commit(self, group: Group) -> dict[int, int]:
         """Return the first new offset of each partition, when all of the group is durable.
