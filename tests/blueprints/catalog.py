@@ -42,7 +42,7 @@ class Updates(Options):
 class ScoreOptions(Options):
     model: str
     servers: list[str | Server] = Field(min_length=1)
-    protocol: Literal["v2", "tensorflow"] = "v2"
+    protocol: Literal["v2", "onnx"] = "v2"
     inputs: dict[str, str | list[str]] = {}
     outputs: dict[str, str] = {}
     batch: Batch = Batch()
@@ -50,7 +50,7 @@ class ScoreOptions(Options):
     threshold: float | None = None
     sample: Share = Share("100%")
     concurrency: int | Literal["adaptive"] = "adaptive"
-    servrs: list[str] | None = Field(default=None, deprecated="use servers")
+    max_batch: int | None = Field(default=None, deprecated="write batch.max_events")
 
 
 class DetectOptions(Options):
@@ -136,18 +136,19 @@ class Kind:
 
 
 def _score_wiring(options: Mapping[str, Any], wiring: Wiring) -> Sequence[OptionProblem]:
+    problems = []
     if "updates" in wiring.partitions and not (options.get("updates") or {}).get("allow"):
-        return [OptionProblem(("updates",), "updates-without-allow-list", "anyone could move it")]
-    return []
+        problems.append(OptionProblem(("updates",), "updates-without-allow-list", "anyone could move it"))
+    if options.get("protocol") == "onnx" and options["servers"][0].startswith("/"):
+        message = "lies outside the blueprint's folder"
+        problems.append(OptionProblem(("servers", 0), "untrusted-path", message))
+    return problems
 
 
 def _single_reader(options: Mapping[str, Any], wiring: Wiring) -> Sequence[OptionProblem]:
-    problems = []
     if wiring.replicas > 1 or any(count > 1 for count in wiring.partitions.values()):
-        problems.append(OptionProblem((), "single-reader", "it needs one reader of one partition"))
-    if str(options.get("path", "")).startswith("/etc"):
-        problems.append(OptionProblem(("path",), "untrusted-path", "lies outside the blueprint's folder"))
-    return problems
+        return [OptionProblem((), "single-reader", "it needs one reader of one partition")]
+    return []
 
 
 def _named(options: Mapping[str, Any]) -> Sequence[Port]:
@@ -163,7 +164,7 @@ KINDS = [
         [Port("in", "in", contract=FEATURES), Port("out", "out", contract=FEATURES, required=False)],
     ),
     Kind("pass", [Port("in", "in"), Port("out", "out", required=False)]),
-    Kind("filter", [Port("in", "in"), Port("out", "out", required=False)], FilterOptions),
+    Kind("filter", [Port("in", "in"), Port("out", "out")], FilterOptions),
     Kind("route", _named, RouteOptions),
     Kind(
         "score",
@@ -199,8 +200,8 @@ class TestCatalog:
             return Kind(use, [Port("in", "in", contract=FEATURES), Port("out", "out", required=False)])
         if ":" in use:
             return Kind(use, [Port("in", "in"), Port("out", "out", required=False)])
-        if use == "twice":
-            return NotFound("ambiguous-streamlet", "'twice' is offered by two packages")
+        if use == "weather":
+            return NotFound("ambiguous-streamlet", "'weather' is offered by two packages")
         return NotFound("unknown-streamlet", f"there is no streamlet '{use}'")
 
     def names(self) -> Sequence[str]:

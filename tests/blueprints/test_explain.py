@@ -17,6 +17,7 @@ bad-topic-config incompatible-contract bad-expression cycle single-reader update
 
 @pytest.fixture
 def folder(tmp_path):
+    (tmp_path / "delay.onnx").write_bytes(b"")
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "departure.json").write_text(json.dumps(FLIGHT))
     (tmp_path / "contracts" / "reading.json").write_text('{"type": "object", "properties": {}}')

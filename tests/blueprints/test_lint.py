@@ -59,6 +59,7 @@ PROBLEMS = {
         topics:
           t: { external: true, consumers: [one.in] }
           s: { external: true, consumers: [two.in] }
+          u: { external: true, producers: [one.out, two.out] }
         """,
         [
             "3:23 missing-option: one needs the option 'where'",
@@ -72,6 +73,7 @@ PROBLEMS = {
           hot: { use: filter, where: "a > 1", with: { where: "a > 1", replicas: 2 } }
         topics:
           t: { external: true, consumers: [hot.in] }
+          u: { external: true, producers: [hot.out] }
         """,
         [
             "3:23 misplaced-field: 'where' is an option of streamlet 'hot'; it goes under 'with'",
@@ -326,7 +328,7 @@ PROBLEMS = {
           a: { use: scoer }
           b: { use: "os:sep" }
           c: { use: "gone.away:function" }
-          d: { use: twice }
+          d: { use: weather }
           e: {}
         topics: {}
         """,
@@ -334,7 +336,7 @@ PROBLEMS = {
             "3:13 unknown-streamlet: there is no streamlet 'scoer'; did you mean 'score'?",
             "4:13 not-a-streamlet: 'sep' of 'os' is neither a function nor a streamlet",
             "5:13 import-failed: 'gone.away' cannot be imported: No module named 'gone'",
-            "6:13 ambiguous-streamlet: 'twice' is offered by two packages",
+            "6:13 ambiguous-streamlet: 'weather' is offered by two packages",
             "7:3 missing-field: streamlet 'e' needs 'use': a built-in name, package.module:name, or an entry point",
         ],
     ),
@@ -342,12 +344,12 @@ PROBLEMS = {
         """
         name: a
         streamlets:
-          score: { SCORE, servrs: [] } }
+          score: { SCORE, max_batch: 9 } }
         topics:
           t: { external: true, consumers: [score.in] }
           p: { external: true, producers: [score.out] }
         """,
-        ["3:106 warning deprecated-option: score: 'servrs': use servers"],
+        ["3:106 warning deprecated-option: score: 'max_batch': write batch.max_events"],
     ),
     "contracts that do not fit name both ports, the field and the reason": (
         """
@@ -442,7 +444,7 @@ PROBLEMS = {
         streamlets:
           one: { use: file-sink, with: { path: a.jsonl }, replicas: 2 }
           two: { use: file-sink, with: { path: b.jsonl } }
-          three: { use: file-sink, with: { path: /etc/c.jsonl } }
+          three: { use: file-sink, with: { path: c.jsonl } }
           keep: { use: pass }
         topics:
           t: { external: true, consumers: [one.in] }
@@ -451,10 +453,22 @@ PROBLEMS = {
         """,
         [
             "3:61 single-reader: it needs one reader of one partition",
-            "5:42 untrusted-path: three: lies outside the blueprint's folder",
             "9:66 single-reader: it needs one reader of one partition",
             "10:43 single-reader: it needs one reader of one partition",
         ],
+    ),
+    "a path that is not trusted is marked where it stands": (
+        """
+        name: a
+        streamlets:
+          score:
+            use: score
+            with: { model: m, protocol: onnx, servers: [/opt/m.onnx] }
+        topics:
+          t: { external: true, consumers: [score.in] }
+          p: { external: true, producers: [score.out] }
+        """,
+        ["5:49 untrusted-path: score: lies outside the blueprint's folder"],
     ),
     "updates need an allow list": (
         """
