@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from detectors.detector import Floats
 
 Transition = Literal["firing", "resolved"]
-Rows = TypeVar("Rows", bound=Sequence[Any])
 
 LEAST_WINDOWS = 5  # fewer tell nothing of how windows vary
 MOST_WINDOWS = 100  # more cost time at the start (5 ms each for 500 x 30) and add little
 _LEAST_SD = 1.0 / math.log(10.0)  # of -log10 of a single uniform p-value; of the largest of many it is above
 
 
-def cut(rows: Rows, n_rows: int) -> list[Rows]:
+def cut(rows: Floats, n_rows: int) -> list[Floats]:
     """Return consecutive windows of `n_rows` rows, at most 100, spread over all rows where there are more.
 
     Raises: ValueError when there are fewer than five: a policy would be calibrated on chance.
@@ -32,7 +34,7 @@ def cut(rows: Rows, n_rows: int) -> list[Rows]:
         )
     taken = min(count, MOST_WINDOWS)
     starts = [n_rows * (i * count // taken) for i in range(taken)]
-    return [rows[start : start + n_rows] for start in starts]  # type: ignore[misc]
+    return [rows[start : start + n_rows] for start in starts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +186,3 @@ class Votes:
         breach += is_drift and is_firing
         kept = {"recent": recent, "firing": is_firing, "breach": breach}
         return Step(kept, transition, is_firing, float(votes), float(self.needed), breach)
-
-
-def description(policy: Ewma | Votes) -> dict[str, Any]:
-    """Return what the policy is made of, as JSON values: a part of the configuration's hash."""
-    return {"name": policy.name, **asdict(policy)}

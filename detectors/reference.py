@@ -8,10 +8,12 @@ the reference, the second half the calibration, in their order.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +37,10 @@ _EPOCH = (
     0,
     0,
 )  # the archive's own times say nothing: making a reference anew changes no byte
+
+
+_Part = tuple[tuple[int, ...], bytes]
+"""Shape and bytes of an array: float64, row-major, little-endian."""
 
 
 class BadReference(ValueError):
@@ -99,7 +105,10 @@ class Reference:
                 len(self.rows),
                 len(self.calibration),
                 self.created_from,
-                _digest(self.features, self.rows, self.calibration),
+                _digest(
+                    self.features,
+                    [(part.shape, part.astype("<f8").tobytes()) for part in (self.rows, self.calibration)],
+                ),
             ),
         )
 
@@ -145,11 +154,10 @@ def save(reference: Reference, path: Path) -> None:
 
 
 def inspect(path: Path) -> Description:
-    """Return what a reference says of itself, without its rows and without numpy. Raises: BadReference."""
+    """Return what a reference says of itself, its rows compared with its digest; no numpy. Raises: BadReference."""
     if path.suffix != ".npz":
         return load(path).description
-    with _opened(path) as archive:
-        return _described(path, archive)
+    return _read(path)[0]
 
 
 def load(path: Path) -> Reference:
@@ -163,54 +171,87 @@ def load(path: Path) -> Reference:
         raise BadReference("bad-reference", f"{path.name} is neither .npz nor .jsonl")
     import numpy as np
 
-    with _opened(path) as archive:
-        about = _described(path, archive)
-        parts = []
-        for member in (_REFERENCE, _CALIBRATION):
-            try:
-                with archive.open(member) as file:
-                    parts.append(np.lib.format.read_array(file, allow_pickle=False))
-            except KeyError as exc:
-                raise BadReference("bad-reference", f"{path.name} has no {member}: {_MAKE}") from exc
-            except ValueError as exc:
-                if "allow_pickle" in str(exc):
-                    raise BadReference(
-                        "untrusted",
-                        f"{path.name}: {member} holds pickled objects, which run code when they are read; {_MAKE}",
-                    ) from exc
-                raise BadReference("bad-reference", f"{path.name}: {member} cannot be read: {exc}") from exc
-            except (OSError, zipfile.BadZipFile, EOFError) as exc:
-                raise BadReference("bad-reference", f"{path.name}: {member} is damaged: {exc}") from exc
-    reference = Reference(about.name, about.features, parts[0], parts[1], about.created_from)
-    if reference.description != about:
-        raise BadReference(
-            "bad-reference",
-            f"{path.name}: its rows are not those that its description speaks of (digest "
-            f"{reference.description.digest[:12]}, not {about.digest[:12]}); {_MAKE}",
-        )
-    return reference
+    about, parts = _read(path)
+    rows, calibration = (np.frombuffer(data, np.float64).reshape(shape) for shape, data in parts)
+    return Reference(about.name, about.features, rows, calibration, about.created_from)
 
 
 _MAKE = "make it anew with detectors.reference.save"
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+def _read(path: Path) -> tuple[Description, list[_Part]]:
     try:
-        archive = zipfile.ZipFile(path)
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > MAX_BYTES:
+                raise BadReference(
+                    "bad-reference", f"{path.name} unpacks to {size} bytes; {MAX_BYTES} are the most"
+                )
+            about = _described(path, archive)
+            parts = [_part(path, archive, member) for member in (_REFERENCE, _CALIBRATION)]
     except FileNotFoundError as exc:
         raise BadReference("missing-file", f"{path} does not exist") from exc
-    except (OSError, zipfile.BadZipFile) as exc:
-        raise BadReference("bad-reference", f"{path.name} is no .npz archive: {exc}") from exc
-    size = sum(member.file_size for member in archive.infolist())
-    if size > MAX_BYTES:
-        archive.close()
-        raise BadReference("bad-reference", f"{path.name} unpacks to {size} bytes; {MAX_BYTES} are the most")
-    return archive
+    except KeyError as exc:
+        raise BadReference("bad-reference", f"{path.name}: {exc.args[0]}; {_MAKE}") from exc
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        zipfile.BadZipFile,
+        RuntimeError,
+    ) as exc:  # RuntimeError: encrypted
+        raise BadReference(
+            "bad-reference", f"{path.name} is no .npz archive that can be read: {exc}"
+        ) from exc
+    width = len(about.features)
+    for (shape, _), member, rows in zip(
+        parts, (_REFERENCE, _CALIBRATION), (about.rows, about.calibration_rows)
+    ):
+        if shape != (rows, width):
+            raise BadReference(
+                "bad-reference",
+                f"{path.name}: {member} has shape {shape}; its description says {(rows, width)}; {_MAKE}",
+            )
+    digest = _digest(about.features, parts)
+    if digest != about.digest:
+        raise BadReference(
+            "bad-reference",
+            f"{path.name}: its rows are not those of its description (digest {digest[:12]}, "
+            f"not {about.digest[:12]}); {_MAKE}",
+        )
+    return about, parts
+
+
+def _part(path: Path, archive: zipfile.ZipFile, member: str) -> _Part:
+    """Return shape and bytes of an array, after numpy's own format; nothing else than float64 rows is looked at."""
+    data = archive.read(member)
+    try:
+        if data[:6] != b"\x93NUMPY":
+            raise ValueError("no array")
+        start = 10 if data[6] == 1 else 12
+        end = start + int.from_bytes(data[8:start], "little")
+        header = ast.literal_eval(data[start:end].decode("latin-1"))
+        kind, is_transposed, shape = header["descr"], header["fortran_order"], tuple(header["shape"])
+    except (ValueError, SyntaxError, LookupError, TypeError, MemoryError, RecursionError) as exc:
+        raise BadReference("bad-reference", f"{path.name}: {member} cannot be read; {_MAKE}") from exc
+    if "O" in str(kind):
+        raise BadReference(
+            "untrusted", f"{path.name}: {member} holds pickled objects, which run code when read; {_MAKE}"
+        )
+    rows = data[end:]
+    if kind != "<f8" or is_transposed or len(shape) != 2 or len(rows) != 8 * shape[0] * shape[1]:
+        raise BadReference(
+            "bad-reference",
+            f"{path.name}: {member} is {kind} of shape {shape} in {len(rows)} bytes; "
+            f"float64 rows ('<f8') are needed; {_MAKE}",
+        )
+    return shape, rows
 
 
 def _described(path: Path, archive: zipfile.ZipFile) -> Description:
+    data = archive.read(_DESCRIPTION)
     try:
-        about: dict[str, Any] = json.loads(archive.read(_DESCRIPTION))
+        about: dict[str, Any] = json.loads(data)
         if about["format"] != FORMAT:
             raise BadReference(
                 "bad-reference",
@@ -227,9 +268,11 @@ def _described(path: Path, archive: zipfile.ZipFile) -> Description:
     except BadReference:
         raise
     except KeyError as exc:
-        raise BadReference("bad-reference", f"{path.name} has no {exc.args[0]}: {_MAKE}") from exc
-    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as exc:
-        raise BadReference("bad-reference", f"{path.name}: {_DESCRIPTION} cannot be read: {exc}") from exc
+        raise BadReference(
+            "bad-reference", f"{path.name}: its description has no {exc.args[0]!r}; {_MAKE}"
+        ) from exc
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise BadReference("bad-reference", f"{path.name}: {_DESCRIPTION} cannot be read; {_MAKE}") from exc
 
 
 def _from_lines(path: Path) -> Reference:
@@ -278,9 +321,9 @@ def _number(value: Any, where: str) -> float:
     raise BadReference("bad-reference", f"{where} is a {type(value).__name__}, not a number or null")
 
 
-def _digest(features: Sequence[str], rows: Floats, calibration: Floats) -> str:
+def _digest(features: Sequence[str], parts: Sequence[_Part]) -> str:
     digest = hashlib.sha256(json.dumps([*features]).encode())
-    for part in (rows, calibration):
-        digest.update(f"\0{part.shape}\0".encode())
-        digest.update(part.astype("<f8", copy=False).tobytes())
+    for shape, data in parts:
+        digest.update(f"\0{shape}\0".encode())
+        digest.update(data)
     return digest.hexdigest()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, get_args
-from typing import Literal as _Literal
+from typing import TYPE_CHECKING, Any
 
-from detectors.detector import Detector, Floats
-
-DetectorName = _Literal["ks"]
+if TYPE_CHECKING:
+    from detectors.detector import Detector, Floats
 
 _CLASSES = {
     "ks": "detectors.ks:KS",
@@ -18,7 +16,7 @@ _CLASSES = {
 
 def names() -> tuple[str, ...]:
     """Return the names that a blueprint may use."""
-    return get_args(DetectorName)
+    return tuple(_CLASSES)
 
 
 def build(name: str, reference: Floats, feature_names: Sequence[str], **options: Any) -> Detector:

@@ -26,6 +26,7 @@ from streamlets.shape import NotAStreamlet
 
 BUILTIN = {
     "console": "streamlets.builtin.console:Console",
+    "detect": "streamlets.builtin.detect:Detect",
     "file": "streamlets.builtin.file:File",
     "file-sink": "streamlets.builtin.file_sink:FileSink",
     "filter": "streamlets.builtin.filter:Filter",

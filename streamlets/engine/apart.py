@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import logging
 import os
 import signal
@@ -19,6 +21,7 @@ log = logging.getLogger("streamlets.engine")
 TIMEOUT_S = 120.0  # far above any window; what hangs is killed, and its window tried again
 NICENESS = 10  # scoring goes first where both want the processor
 MEMORY_BYTES = 2 << 30  # what is allocated beyond raises MemoryError in the child, not the machine's killer
+PIPE_BYTES = 1 << 20  # what an unprivileged Linux user may have; 64 KiB otherwise
 CLOSE_S = 2.0  # to end by itself when asked; adds at most this to a stop
 STDERR_LINES, STDERR_WIDTH = 20, 200  # of each child; a library that chatters does not fill the log
 
@@ -123,6 +126,7 @@ class ChildProcess:
             raise Unavailable(
                 f"a child process could not be started: {exc.strerror}", code="child-not-started"
             ) from exc
+        _widen(process)
         self._process = process
         self._stderr = asyncio.create_task(self._pass_on(process), name=f"{self._name}.stderr")
         log.info("apart.started streamlet=%s pid=%d", self._name, process.pid)
@@ -165,6 +169,15 @@ class InProcess:
 
     async def close(self) -> None:
         """Do nothing."""
+
+
+def _widen(process: asyncio.subprocess.Process) -> None:
+    """Let a whole window into the pipe at once, where the system lets us: each refill is a turn of the loop."""
+    if sys.platform == "linux":
+        assert process.stdin is not None
+        pipe = process.stdin.transport.get_extra_info("pipe")
+        with contextlib.suppress(OSError, AttributeError):  # more than an unprivileged user may have
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _unpacked(answered: bytes) -> Any:

@@ -1,0 +1,442 @@
+"""`detect`: drift by window, held against a reference; alerts as transitions.
+
+A window's deliveries are held until it is judged, so a crash loses none of it: the log replays them. What survives is
+small: the policy's state and the window's number, saved in the release of the window that changed them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import Field, field_validator, model_validator
+
+from blueprints.suggest import did_you_mean
+from blueprints.units import Duration
+from detectors import policy, table
+from detectors.reference import BadReference, inspect
+from streamlets.builtin.detecting.rows import Rows
+from streamlets.builtin.detecting.window import Window
+from streamlets.errors import Broken, Fatal, Rejected, Unavailable
+from streamlets.event import decode, window_id
+from streamlets.ports import (
+    Batch,
+    Context,
+    DeadLetter,
+    Emit,
+    Fate,
+    Finding,
+    Inlet,
+    OptionsBase,
+    Outcome,
+    Outlet,
+    Wiring,
+)
+
+FEW_WINDOWS = 10  # below, the baseline is so wide that alerts come late: said by the linter
+RETRY_S = (0.1, 5.0)  # before a window is tried again: first wait, and the longest
+
+_MONITOR = "streamlets.builtin.detecting.monitor"
+_OUTSIDE = ("child-not-started",)  # an outage of the machine, not of the window: waited out by the engine
+
+
+class WindowOptions(OptionsBase):
+    """When a window closes."""
+
+    events: int = Field(
+        default=500,
+        ge=20,
+        le=100_000,
+        description="Rows that close a window. The delivery that reaches the number is its last, with all its rows.",
+    )
+    wait: Duration = Field(
+        default=Duration("1h"),
+        description="The longest that a window stays open after its first delivery was read; then it closes with "
+        "what it has, marked `closed: wait`. Fewer than 20 rows are reported, not judged.",
+    )
+
+    @field_validator("wait")
+    @classmethod
+    def _takes_time(cls, value: Duration) -> Duration:
+        if value <= 0:
+            raise ValueError("a window stays open for some time, such as 10m or 1h")
+        return value
+
+
+class EwmaOptions(OptionsBase):
+    """A moving average of the score against a limit calibrated on the reference's held-out windows."""
+
+    use: Literal["ewma"] = Field(default="ewma", description="A moving average of the score.")
+    smoothing: float = Field(default=0.2, gt=0, le=1, description="The weight of the newest window.")
+    limit: float = Field(
+        default=5.0, gt=0, le=100, description="Standard deviations of the average at which an alert fires."
+    )
+
+
+class VotesOptions(OptionsBase):
+    """So many of the last windows in drift; over after so many in a row without."""
+
+    use: Literal["votes"] = Field(description="Windows in drift, counted.")
+    needed: int = Field(default=3, ge=1, le=100, description="Windows in drift at which an alert fires.")
+    of: int = Field(default=5, ge=1, le=100, description="Of the last so many.")
+    clean: int = Field(default=5, ge=1, le=100, description="Windows without drift, in a row, that end it.")
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> VotesOptions:
+        if self.needed > self.of:
+            raise ValueError(f"{self.needed} of {self.of} windows can never be in drift; lower 'needed'")
+        return self
+
+
+class DetectOptions(OptionsBase):
+    """The options of `detect`."""
+
+    detector: str = Field(
+        default="ks",
+        description="`ks`: two-sample Kolmogorov–Smirnov, feature by feature.",
+        json_schema_extra={"enum": list(table.names())},
+    )
+    reference: str = Field(
+        min_length=1,
+        description="The rows to compare with, and held-out ones to calibrate on: an .npz that "
+        "`detectors.reference.save` wrote, or .jsonl of clean rows, in the blueprint's folder.",
+    )
+    features: list[str] | None = Field(
+        default=None, min_length=1, description="Of the reference's features these only; by default all."
+    )
+    on: Literal["request", "response"] = Field(
+        default="request",
+        description="Of a payload log: what was sent to the model, or what came back. Other events are rows "
+        "themselves, by their fields.",
+    )
+    window: WindowOptions = Field(default=WindowOptions(), description="When a window closes.")
+    per: Literal["all", "partition"] = Field(
+        default="all",
+        description="`all`: one window over all events, from a topic of one partition. `partition`: a window and an "
+        "alert for each partition.",
+    )
+    alpha: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="The chance that a window without drift has any feature in drift.",
+    )
+    correction: Literal["bonferroni", "fdr"] = Field(
+        default="bonferroni",
+        description="For the number of features; `fdr`: Benjamini and Hochberg's, which finds more.",
+    )
+    policy: Annotated[EwmaOptions | VotesOptions, Field(discriminator="use")] = Field(
+        default=EwmaOptions(), description="When windows become an alert, and when it is over."
+    )
+    runbook: str | None = Field(default=None, description="A link that alerts carry: what to do about them.")
+    dashboard: str | None = Field(default=None, description="A link that alerts carry: where to look.")
+
+    @field_validator("detector")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in table.names():
+            hint = did_you_mean(name, table.names()) or f"; there is: {', '.join(table.names())}"
+            raise ValueError(f"there is no detector {name[:40]!r}{hint}")
+        return name
+
+    @field_validator("per", mode="before")
+    @classmethod
+    def _not_by_key(cls, value: Any) -> Any:
+        if value == "key":
+            raise ValueError("windows by key are not built yet; use 'partition' on a topic with that key")
+        return value
+
+    @field_validator("features")
+    @classmethod
+    def _once_each(cls, value: list[str] | None) -> list[str] | None:
+        for name in value or ():
+            if (value or []).count(name) > 1:
+                raise ValueError(f"feature {name!r} is there twice")
+        return value
+
+
+class Detect:
+    """Drift by window, held against a reference; alerts as transitions.
+
+    Reads the payload log of `score`, or any events that have the features as fields. Every window gives one event on
+    `statistics`; `alerts` gets an event when drift begins and one when it is over. Computed in a child process.
+    """
+
+    Options = DetectOptions
+    inlets = (Inlet("in", description="a payload log, or events with the features as fields"),)
+    outlets = (
+        Outlet("statistics", type="streamlets.drift.statistics", description="one event for each window"),
+        Outlet(
+            "alerts",
+            type="streamlets.drift.alert",
+            description="drift began (`firing`), or is over (`resolved`)",
+        ),
+    )
+    critical = False
+    holds = True
+
+    def __init__(self, options: DetectOptions, context: Context) -> None:
+        self._options = options
+        self._context = context
+        self._windows: dict[tuple[str, int], Window] = {}
+        self._spec = ""
+        self._about: dict[str, Any] = {}
+        self._rows = Rows((), options.on)
+
+    @staticmethod
+    def check(options: DetectOptions, wiring: Wiring) -> list[Finding]:
+        """Return what start-up would refuse, and what would make alerts late or wrong."""
+        findings = []
+        partitions = wiring.partitions.get("in", 1)
+        if options.per == "all" and (partitions > 1 or wiring.replicas > 1):
+            what = f"{partitions} partitions" if partitions > 1 else f"{wiring.replicas} replicas"
+            findings.append(
+                Finding(
+                    "single-reader",
+                    ("per",),
+                    f"one window over all events needs one reader, not {what}: a window per partition would hold a "
+                    "keyed part of the stream against the reference of the whole, and cry drift; give the topic "
+                    "`partitions: 1`, or ask for it by `per: partition`",
+                )
+            )
+        try:
+            about = inspect(_inside(wiring.base_dir, options.reference))
+        except BadReference as exc:
+            return [*findings, Finding(_CODES.get(exc.code, exc.code), ("reference",), str(exc))]
+        for index, name in enumerate(options.features or ()):
+            if name not in about.features:
+                has = ", ".join(about.features)
+                findings.append(
+                    Finding(
+                        "bad-option",
+                        ("features", index),
+                        f"{about.name} has no feature {name!r}; it has {has}",
+                    )
+                )
+        windows = about.calibration_rows // options.window.events
+        if windows < FEW_WINDOWS:
+            few = (
+                f"{about.calibration_rows} calibration rows give {windows} windows of {options.window.events}"
+            )
+            if windows < policy.LEAST_WINDOWS:
+                message = f"{few}; {policy.LEAST_WINDOWS} are the least: hold out more rows, or take smaller windows"
+                findings.append(Finding("bad-reference", ("window", "events"), message))
+            else:
+                message = f"{few}: alerts will come late; with {FEW_WINDOWS} or more they come sooner"
+                findings.append(Finding("bad-reference", ("window", "events"), message, "warning"))
+        return findings
+
+    async def set_up(self) -> None:
+        """Load the reference and calibrate, in the child. Raises: Fatal for a reference that cannot be used."""
+        options = self._options
+        try:
+            path = _inside(self._context.base_dir, options.reference)
+        except BadReference as exc:
+            raise Fatal(str(exc), code=_CODES.get(exc.code, exc.code)) from exc
+        self._spec = json.dumps(
+            {
+                "detector": options.detector,
+                "reference": str(path),
+                "features": options.features,
+                "on": options.on,
+                "window": options.window.events,
+                "options": {"alpha": options.alpha, "correction": options.correction},
+                "policy": options.policy.model_dump(),
+            },
+            sort_keys=True,
+        )
+        about = await self._try("prepare", self._spec)
+        if isinstance(about, (Broken, Unavailable)):
+            raise Fatal(f"{options.reference}: {about.message}", code=about.code) from about
+        if "problem" in about:
+            raise Fatal(about["message"], code=_CODES.get(about["problem"], about["problem"]))
+        self._about = about
+        self._rows = Rows(about["features"], options.on)
+
+    async def process(self, batch: Batch) -> Outcome:
+        """Return windows that closed; the rest is held. What is held changes only when all of it went well."""
+        where = (batch.topic, batch.partition)
+        now_s = self._context.clock.monotonic_s()
+        outcome = Outcome(dead=[], emits=[])
+        filtered: list[int] = []
+        held = self._windows.get(where)
+        fresh, mine = Window(now_s), list[int]()
+        for index, delivery in enumerate(batch.deliveries):
+            try:
+                event = decode(delivery)
+                taken = self._rows.take(event)
+            except Rejected as exc:
+                outcome.dead.append(DeadLetter(index, exc.code, exc.message))
+                continue
+            if taken is None:
+                filtered.append(index)
+                continue
+            fresh.add(delivery, event, taken)
+            mine.append(index)
+            if (held.n_rows if held else 0) + fresh.n_rows >= self._options.window.events:
+                window = held.joined(fresh) if held else fresh
+                is_judged = await self._close(window, "count", batch, index, outcome)
+                if held:
+                    outcome.settles = held.ranges()
+                    outcome.settled_fate = Fate.OUT if is_judged else Fate.FAILED
+                if not is_judged:
+                    outcome.fates = (outcome.fates or {}) | dict.fromkeys(mine, Fate.FAILED)
+                held, fresh, mine = None, Window(now_s), []
+        outcome.filtered, outcome.held = filtered, mine
+        if held:
+            held.extend(fresh)
+        elif fresh.events:
+            held = fresh
+        self._keep(where, held, outcome)
+        return outcome
+
+    async def due(self, batch: Batch) -> Outcome:
+        """Return the open window, closed, if it is time."""
+        where = (batch.topic, batch.partition)
+        held = self._windows.get(where)
+        outcome = Outcome(emits=[])
+        if held is not None:
+            closed = "end" if batch.ending else "bound" if batch.full else "wait"
+            if (
+                closed == "wait"
+                and self._context.clock.monotonic_s() < held.opened_s + self._options.window.wait
+            ):
+                self._keep(where, held, outcome)
+                return outcome
+            is_judged = await self._close(held, closed, batch, -1, outcome)
+            outcome.settles = held.ranges()
+            outcome.settled_fate = Fate.OUT if is_judged else Fate.FAILED
+        self._keep(where, None, outcome)
+        return outcome
+
+    def lost(self, topic: str, partition: int) -> None:
+        """Forget the partition's window: its deliveries will come again."""
+        self._windows.pop((topic, partition), None)
+
+    def _keep(self, where: tuple[str, int], window: Window | None, outcome: Outcome) -> None:
+        if window is None:
+            self._windows.pop(where, None)
+        else:
+            self._windows[where] = window
+            outcome.wake_s = window.opened_s + self._options.window.wait
+        self._context.gauge("window_rows", float(window.n_rows if window else 0))
+
+    async def _close(self, window: Window, closed: str, batch: Batch, parent: int, outcome: Outcome) -> bool:
+        """Judge a window: add what it emits to the outcome and keep the state. Return whether it could be judged."""
+        kept = batch.state.get("detect") or {"number": 0, "config": None, "policy": None, "since": None}
+        number = kept["number"] + 1
+        config = self._about["detector"]["config"]
+        is_same = kept["config"] == config
+        found = await self._try("judge", self._spec, kept["policy"] if is_same else None, window.events)
+        said = {
+            "window": window.describe(batch.topic, batch.partition, number, closed),
+            "detector": self._about["detector"],
+            "reference": self._about["reference"],
+        }
+        subject = next(reversed(window.models), None) or self._about["reference"]["id"]
+
+        def emit(port: str, data: dict[str, Any], key: str) -> None:
+            event_id = window_id(
+                self._context.streamlet, port, batch.partition, key, window.first_id, window.last_id
+            )
+            outcome.emits.append(
+                Emit(
+                    port,
+                    orjson.dumps(data),
+                    parent=parent,
+                    id=event_id,
+                    subject=subject,
+                    time=window.end,
+                    key=f"{self._context.streamlet}/{batch.partition}".encode(),
+                    partition=batch.partition,
+                )
+            )
+
+        if isinstance(found, (Broken, Unavailable)):
+            failed = {"code": found.code, "reason": found.message, "attempts": self._context.attempts}
+            emit("statistics", said | {"failed": failed}, "")
+            batch.state.set("detect", kept | {"number": number})
+            return False
+        unreadable = [
+            {"offset": window.offsets[index], "reason": reason} for index, reason in found["unreadable"]
+        ]
+        said["window"] |= {
+            "rows": found["rows"], "n_unreadable": found["n_unreadable"], "unreadable": unreadable,
+        }  # fmt: skip
+        was_firing, since = kept["since"] is not None, kept["since"]
+        if "score" not in found:
+            state, transition, is_firing = (kept["policy"] if is_same else None), None, was_firing and is_same
+            said["too_few_rows"] = True
+        else:
+            state, transition, is_firing = found["state"], found["transition"], found["firing"]
+            said |= {
+                name: found[name]
+                for name in ("score", "drift", "value", "limit", "firing", "breach", "features")
+            }
+            self._context.gauge("score", found["score"])
+            self._context.gauge("firing", float(is_firing))
+        said["since"] = since = (since if was_firing and is_same else window.end) if is_firing else None
+        emit("statistics", said, "")
+        if was_firing and not is_same:
+            # The alert was the old configuration's: nothing of the new one could ever resolve it.
+            alert = self._alert(said, "resolved", kept["since"]) | {"reason": "configuration changed"}
+            emit("alerts", alert, f"changed {kept['config']}")
+        if transition is not None:
+            emit("alerts", self._alert(said, transition, since or kept["since"]), transition)
+        batch.state.set("detect", {"number": number, "config": config, "policy": state, "since": since})
+        return True
+
+    def _alert(self, said: dict[str, Any], state: str, since: str | None) -> dict[str, Any]:
+        """Return an alert's data: the window's statistics, and what somebody woken up by it needs first."""
+        features = sorted(said.get("features", ()), key=lambda feature: -feature["score"])
+        links = {"runbook": self._options.runbook, "dashboard": self._options.dashboard}
+        return {
+            **said,
+            "state": state,
+            "since": since,
+            "application": self._context.application,
+            "streamlet": self._context.streamlet,
+            "top": [feature["name"] for feature in features if feature["drift"]],
+            "links": {name: link for name, link in links.items() if link},
+        }
+
+    async def _try(self, function: str, *arguments: Any) -> dict[str, Any] | Broken | Unavailable:
+        """Return what the child answers, or after `attempts` what the last one failed of.
+
+        A child that dies of a window dies of it every time, so a death counts as an attempt. Raises: Unavailable
+        when no child can be started: that is an outage, and no window's fault.
+        """
+        context = self._context
+        wait_s, longest_s = RETRY_S
+        attempt = 1
+        while True:
+            try:
+                answer: dict[str, Any] = await context.apart.call(f"{_MONITOR}:{function}", *arguments)
+                return answer
+            except (Broken, Unavailable) as exc:
+                if exc.code in _OUTSIDE:
+                    raise
+                if attempt >= context.attempts:
+                    return exc
+                attempt += 1
+                context.waiting(exc.message)
+                await context.clock.sleep(wait_s * context.random.uniform(0.5, 1.0))
+                context.waiting(None)
+                wait_s = min(2 * wait_s, longest_s)
+
+
+_CODES = {"untrusted": "untrusted-path"}
+"""What the linter calls what `detectors.reference` calls otherwise: the file is there, and must not be trusted."""
+
+
+def _inside(base_dir: Path, name: str) -> Path:
+    """Return the file's path. Raises: BadReference (`untrusted`) when it lies outside the blueprint's folder."""
+    base = base_dir.resolve()
+    path = (base / name).resolve()
+    if not path.is_relative_to(base):
+        raise BadReference(
+            "untrusted", f"{name} lies outside the blueprint's folder; copy it into the folder"
+        )
+    return path
