@@ -31,6 +31,7 @@ BUILTIN = {
     "file-sink": "streamlets.builtin.file_sink:FileSink",
     "filter": "streamlets.builtin.filter:Filter",
     "replay": "streamlets.builtin.replay:Replay",
+    "score": "streamlets.builtin.score:Score",
 }
 
 GROUP = "streamlets"

@@ -161,20 +161,6 @@ def data_of(delivery: Delivery) -> bytes | None:
     return delivery.value
 
 
-def binary_headers(delivery: Delivery) -> Headers:
-    """Return the headers that the event has in binary mode, whatever mode it came in; those there are, where it did.
-
-    Raises: Rejected (`undecodable`) as `decode` does.
-    """
-    headers = delivery.headers
-    content_type = delivery.header("content-type")
-    if content_type is None or content_type[:23].lower() != "application/cloudevents":
-        for name, _ in headers:
-            if name == "ce_id":
-                return headers
-    return encode(decode(delivery))[2]
-
-
 def identity(delivery: Delivery) -> tuple[str, str]:
     """Return (source, id) of the event, reading no more than it must. A plain record's come from its place.
 
