@@ -68,7 +68,9 @@ VALUE = 7
 # What can be named
 
 
-LANDED = sorted(name for name, target in BUILTIN.items() if importlib.util.find_spec(target.partition(":")[0]))
+LANDED = sorted(
+    name for name, target in BUILTIN.items() if importlib.util.find_spec(target.partition(":")[0])
+)
 
 
 @pytest.mark.parametrize("name", LANDED)
