@@ -55,7 +55,7 @@ class Running(msgspec.Struct):
     tables: list[TableReader]
     apart: Apart
     task: asyncio.Task[None] | None = None
-    is_idle: bool = False
+    is_set_up: bool = False
 
 
 class Worker:
@@ -316,6 +316,7 @@ class Worker:
                 await table.catch_up()
                 followers.append(asyncio.create_task(table.follow(), name=f"{running.name}.table"))
             await self._set_up(running)
+            running.is_set_up = True
             await running.stage.run()
         except asyncio.CancelledError:
             raise
@@ -373,6 +374,8 @@ class Worker:
             running.stage.stop()
             if running.task is not None:
                 tasks[running.task] = running
+                if not running.is_set_up:
+                    running.task.cancel()  # it waits for what is away, and has opened nothing yet
         pending = {task for task in tasks if not task.done()}
         held = 0
         clock = asyncio.ensure_future(self._clock.sleep(STOP_S))

@@ -362,3 +362,21 @@ def test_a_table_is_read_whole_before_the_first_event_and_followed_afterwards() 
         assert await app.values("found") == ["one", "two", "zwei"]
 
     virtual_run(main())
+
+
+def test_a_stop_while_a_set_up_waits_is_at_once() -> None:
+    class Never(Copy):
+        async def set_up(self) -> None:
+            raise Unavailable("not yet")
+
+    async def main() -> None:
+        app = copying(Never)
+        worker = await app.worker()
+        running = asyncio.create_task(worker.run())
+        await app.clock.sleep(30)
+        before_s = app.clock.monotonic_s()
+        worker.stop()
+        assert (await running).exit_code == 0
+        assert app.clock.monotonic_s() - before_s < 1
+
+    virtual_run(main())
