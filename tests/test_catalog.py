@@ -79,7 +79,11 @@ def test_every_builtin_of_the_table_is_there_and_described(name: str) -> None:
     assert kind.name == name
     assert kind.description
     schema = kind.options_schema()
-    assert all("description" in option for option in schema.get("properties", {}).values()), schema
+    models = schema.get("$defs", {})
+    for options in (schema, *models.values()):
+        for option, told in options.get("properties", {}).items():
+            model = models.get(told.get("$ref", "").rpartition("/")[2], {})
+            assert told.get("description") or model.get("description"), option
 
 
 def test_verifying_loads_no_heavy_library() -> None:
