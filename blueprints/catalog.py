@@ -73,17 +73,21 @@ class StreamletType(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """Why a `use` could not be resolved: unknown-streamlet, ambiguous-streamlet, import-failed, not-a-streamlet."""
+    """Why what is named is not there: unknown-streamlet, ambiguous-streamlet, import-failed, not-a-streamlet."""
 
     code: str
     message: str
 
 
 class Catalog(Protocol):
-    """Every streamlet that can be named."""
+    """Every streamlet that can be named, and the Python types that contracts name."""
 
     def find(self, use: str, base_dir: Path) -> StreamletType | NotFound:
         """Return the streamlet that `use` names: a built-in, `package.module:name`, or an entry point."""
+        ...
+
+    def contract(self, source: str, base_dir: Path) -> JsonSchema | NotFound:
+        """Return the JSON Schema of the Python type `package.module:Name`: what it accepts. Else import-failed."""
         ...
 
     def names(self) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """Whether everything that one JSON Schema allows to be written is accepted by another: required fields, types, enums,
 nullability, arrays and nesting. What these cannot tell is taken to fit.
 
-Schemas are those of Python annotations: what is written is written by the model, so a field with a default is there.
+A writer's schema says what is written: a field that is always there is required in it, whatever its default.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class _Comparison:
             if name not in written:
                 reason = "may be absent" if is_open else "is not written"
                 yield Misfit((*path, name), f"is wanted, but {reason}")
-            elif name not in required and "default" not in _followed(self.writer, written[name]):
+            elif name not in required:
                 yield Misfit((*path, name), "is wanted, but may be absent")
         rest = reader.get("additionalProperties", True)
         for name, schema in written.items():
@@ -128,14 +128,11 @@ class _Comparison:
 
 
 def _followed(root: Schema, schema: Any) -> Any:
-    """Return what a chain of references leads to, with a default that stands beside one of them."""
-    default: dict[str, Any] = {}
+    """Return what a chain of references leads to; an empty schema where it leads nowhere."""
     for _ in range(32):
         if not isinstance(schema, Mapping):
             return schema
-        if "default" in schema:
-            default = {"default": schema["default"]}
-        if "allOf" in schema and len(schema["allOf"]) == 1 and "properties" not in schema:
+        if len(schema.get("allOf", ())) == 1 and "properties" not in schema:
             schema = schema["allOf"][0]
         elif "$ref" in schema:
             target: Any = root
@@ -147,7 +144,7 @@ def _followed(root: Schema, schema: Any) -> Any:
                 )
             schema = target
         else:
-            return {**schema, **default} if default and "default" not in schema else schema
+            return schema
     return {}
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
 
-from blueprints.catalog import NotFound
+from blueprints.catalog import JsonSchema, NotFound
 from blueprints.suggest import did_you_mean
 from streamlets.component import Component
+from streamlets.contracts import PydanticContract
 from streamlets.described import Described
 from streamlets.errors import Fatal, StreamletsError
 from streamlets.imports import CannotImport, load
@@ -60,6 +62,21 @@ class Streamlets:
         if isinstance(found, NotFound):
             raise Fatal(found.message, code=found.code, exit_code=64)
         return found
+
+    def contract(self, source: str, base_dir: Path) -> JsonSchema | NotFound:
+        """Return the JSON Schema of the Python type that a contract names, or why there is none."""
+        try:
+            found = load(source, base_dir)
+        except CannotImport as exc:
+            return NotFound("import-failed", str(exc))
+        if not inspect.isclass(found):
+            return NotFound("import-failed", f"'{source}' is a {type(found).__name__}; a contract is a class")
+        try:
+            return PydanticContract(found).json_schema()
+        except (StreamletsError, PydanticUserError):
+            return NotFound(
+                "import-failed", f"'{source}' is no type that events can be checked against; use a model"
+            )
 
     def _find(self, use: str, base_dir: Path) -> Component | NotFound:
         key = (use, base_dir.resolve())

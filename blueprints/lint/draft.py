@@ -105,7 +105,7 @@ class Draft:
     @property
     def prefix(self) -> str:
         """What the names of the application's own topics begin with in the log, with its dot, or nothing."""
-        prefix = str(self.top.get("prefix", self.name)).rstrip(".")
+        prefix = str(self.top.get("prefix", self.name)).removesuffix(".")
         return f"{prefix}." if prefix else ""
 
     def log_name(self, name: str, section: Section) -> str:

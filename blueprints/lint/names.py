@@ -15,7 +15,7 @@ _TOPIC = re.compile(r"[a-zA-Z0-9._-]+\Z")
 def check(draft: Draft) -> None:
     if draft.name and (problem := bad_label("the application's name", draft.name)):
         draft.error(draft.top.at("name"), "bad-name", problem)
-    if draft.prefix and not _TOPIC.match(draft.prefix):
+    if not _TOPIC.match(draft.prefix or "none") or draft.prefix.startswith("."):
         draft.error(
             draft.top.at("prefix" if draft.top.has("prefix") else "name"),
             "bad-topic-name",

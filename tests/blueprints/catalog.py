@@ -204,5 +204,10 @@ class TestCatalog:
             return NotFound("ambiguous-streamlet", "'weather' is offered by two packages")
         return NotFound("unknown-streamlet", f"there is no streamlet '{use}'")
 
+    def contract(self, source: str, base_dir: Path) -> Mapping[str, Any] | NotFound:
+        if source == "own:Flight":
+            return FLIGHT
+        return NotFound("import-failed", f"there is no module '{source.partition(':')[0]}'")
+
     def names(self) -> Sequence[str]:
         return [kind.name for kind in KINDS]

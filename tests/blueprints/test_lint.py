@@ -389,8 +389,8 @@ PROBLEMS = {
             "6:3 missing-field: contract 'none' names one of json-schema or python",
             "7:24 missing-file: the schema 'contracts/gone.json' cannot be read: no such file or directory",
             "8:24 bad-value: the schema 'app.yaml' is not JSON: expecting value at line 1, column 1",
-            "9:20 import-failed: 'no.such.module' cannot be imported: ModuleNotFoundError: No module named 'no'",
-            "10:19 bad-value: a model is written as package.module:Name, not 'colonless'",
+            "9:20 import-failed: there is no module 'no.such.module'",
+            "10:19 import-failed: there is no module 'colonless'",
             "14:36 incompatible-contract: the contract 'o' does not fit features.in (Features): "
             "field 'carrier' is wanted, but may be absent",
             "14:36 incompatible-contract: the contract 'o' does not fit features.in (Features): "

@@ -211,3 +211,101 @@ def test_verify_loads_nothing_that_only_running_needs(folder):
         "difflib",
     }
     assert heavy.isdisjoint(done.stdout.split())
+
+
+OWN = """\
+from pydantic import BaseModel, Field
+
+
+class Reading(BaseModel):
+    sensor: str
+    celsius: float | None = None
+
+
+class Features(BaseModel):
+    sensor: str
+    unit: str = "F"
+    degrees: float | None = None
+
+
+class Strict(BaseModel):
+    sensor: str
+    unit: str
+    degrees: float
+
+
+class Plain:
+    pass
+
+
+def features(reading: Reading) -> Features | None:
+    return None
+
+
+def accepting(features: Features) -> None:
+    return None
+
+
+def strict(features: Strict) -> None:
+    return None
+"""
+EDGES = """\
+name: first
+contracts: { reading: { python: "own:Reading" } }
+streamlets:
+  features: { use: "own:features" }
+  accepting: { use: "own:accepting" }
+  strict: { use: "own:strict" }
+topics:
+  readings: { external: true, consumers: [features.in], contract: reading }
+  features: { producers: [features.out], consumers: [accepting.in, strict.in] }
+"""
+
+
+def test_annotations_that_do_not_fit_name_both_ports_the_field_and_the_reason(folder, capsys):
+    (folder / "own.py").write_text(OWN)
+    (folder / "edges.yaml").write_text(EDGES)
+    assert main.run(["verify", "edges.yaml"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "edges.yaml:9:68: error incompatible-contract: features.out (Features) does not fit strict.in (Strict): "
+        "field 'degrees' may be null, but a number is wanted"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("own:Reding", "did you mean 'Reading'?"),
+        ("gone:Reading", "there is no module 'gone'"),
+        ("own:features", "a contract is a class"),
+        ("own:Plain", "is no type that events can be checked against"),
+        ("own", "is not written as package.module:name"),
+    ],
+)
+def test_a_contract_that_names_no_type_is_an_import_that_failed(folder, capsys, source, says):
+    (folder / "own.py").write_text(OWN)
+    (folder / "edges.yaml").write_text(EDGES.replace("own:Reading", source).replace(", strict.in", ""))
+    assert main.run(["verify", "edges.yaml"]) == 1
+    told = capsys.readouterr().out
+    assert "edges.yaml:2:33: error import-failed: " in told
+    assert says in told
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ('{"type": 3}', "is no JSON Schema"),
+        ('{"$ref": "https://example.org/flight.json"}', "is no JSON Schema"),
+        ("[]", "not a JSON object"),
+        ("{", "is not JSON: "),
+    ],
+)
+def test_a_schema_that_start_up_would_refuse_is_refused(folder, capsys, schema, says):
+    (folder / "s.json").write_text(schema)
+    (folder / "a.yaml").write_text(
+        GOOD.replace("streamlets:", "contracts: { s: { json-schema: s.json } }\nstreamlets:", 1)
+    )
+    assert main.run(["verify", "a.yaml"]) == 1
+    told = capsys.readouterr().out
+    assert "a.yaml:2:32: error bad-value: the schema 's.json'" in told
+    assert says in told
