@@ -79,11 +79,12 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Ewma:
-    """Fires when the moving average of the score is beyond its limit; over when it is back at the baseline's mean.
+    """Fires when the moving average of the score is beyond its limit; over when it is below a quarter of that.
 
     The average is exponentially weighted, in standard deviations above the baseline. A window counts at most so much
-    that one alone, however bad, never fires and two in a row can. The limit is that of a control chart, wider by two
-    standard errors of the baseline's mean.
+    that one alone, however bad, never fires and two in a row can; and the average rises to twice the limit at most, so
+    that what has ended is over after some ten windows. The limit is that of a control chart, wider by two standard
+    errors of the baseline's mean.
 
     Parameters
     ----------
@@ -127,11 +128,11 @@ class Ewma:
         limit += 2.0 / math.sqrt(self.baseline.n_windows)
         most = 0.8 * limit / self.smoothing
         distance = min(most, (score - self.baseline.mean) / self.baseline.sd)
-        value = (1.0 - self.smoothing) * value + self.smoothing * distance
+        value = min(2.0 * limit, (1.0 - self.smoothing) * value + self.smoothing * distance)
         transition: Transition | None = None
         if not is_firing and value > limit:
             is_firing, transition, breach = True, "firing", 0
-        elif is_firing and value < 0.0:
+        elif is_firing and value < 0.25 * limit:
             is_firing, transition = False, "resolved"
         if value > limit:
             breach += 1

@@ -222,10 +222,10 @@ class Detect:
             )
             if windows < policy.LEAST_WINDOWS:
                 message = f"{few}; {policy.LEAST_WINDOWS} are the least: hold out more rows, or take smaller windows"
-                findings.append(Finding("bad-reference", ("window", "events"), message))
+                findings.append(Finding("bad-option", ("window", "events"), message))
             else:
                 message = f"{few}: alerts will come late; with {FEW_WINDOWS} or more they come sooner"
-                findings.append(Finding("bad-reference", ("window", "events"), message, "warning"))
+                findings.append(Finding("bad-option", ("window", "events"), message, "warning"))
         return findings
 
     async def set_up(self) -> None:
@@ -390,15 +390,16 @@ class Detect:
 
     def _alert(self, said: dict[str, Any], state: str, since: str | None) -> dict[str, Any]:
         """Return an alert's data: the window's statistics, and what somebody woken up by it needs first."""
-        features = sorted(said.get("features", ()), key=lambda feature: -feature["score"])
+        worst_first = sorted(said.get("features", ()), key=lambda feature: -feature["score"])
+        in_drift = [feature["name"] for feature in worst_first if feature["drift"]]
         links = {"runbook": self._options.runbook, "dashboard": self._options.dashboard}
         return {
-            **said,
             "state": state,
             "since": since,
+            "top": in_drift or [feature["name"] for feature in worst_first[:1]],
             "application": self._context.application,
             "streamlet": self._context.streamlet,
-            "top": [feature["name"] for feature in features if feature["drift"]],
+            **{name: value for name, value in said.items() if name != "since"},
             "links": {name: link for name, link in links.items() if link},
         }
 
@@ -427,8 +428,8 @@ class Detect:
                 wait_s = min(2 * wait_s, longest_s)
 
 
-_CODES = {"untrusted": "untrusted-path"}
-"""What the linter calls what `detectors.reference` calls otherwise: the file is there, and must not be trusted."""
+_CODES = {"untrusted": "untrusted-path", "bad-reference": "bad-option"}
+"""What the linter calls what `detectors.reference` calls otherwise."""
 
 
 def _inside(base_dir: Path, name: str) -> Path:

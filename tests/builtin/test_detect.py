@@ -555,9 +555,9 @@ def test_a_real_child_says_the_same_and_is_replaced_when_it_is_killed(
     ("name", "code", "message"),
     [
         ("none.npz", "missing-file", "does not exist"),
-        ("text.npz", "bad-reference", "no .npz archive"),
+        ("text.npz", "bad-option", "no .npz archive"),
         ("../reference.npz", "untrusted-path", "outside the blueprint's folder"),
-        ("small.npz", "bad-reference", "150 calibration rows give 1 windows of 100; at least 5 are needed"),
+        ("small.npz", "bad-option", "150 calibration rows give 1 windows of 100; at least 5 are needed"),
     ],
 )
 def test_a_reference_that_cannot_be_used_is_refused_by_the_linter_and_at_start_alike(
@@ -598,7 +598,7 @@ def test_the_linter_names_features_that_the_reference_lacks_and_windows_that_are
 ) -> None:
     assert findings(folder, features=["wind", "winds"])[0][:2] == ("bad-option", "error")
     code, severity, message = findings(folder, window={"events": 400})[0]
-    assert (code, severity) == ("bad-reference", "warning")
+    assert (code, severity) == ("bad-option", "warning")
     assert "3000 calibration rows give 7 windows of 400" in message
     assert findings(folder, window={"events": 1_000})[0][1] == "error"
 
