@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -248,3 +249,11 @@ def test_every_option_is_described() -> None:
     assert all(option.get("description") for option in schema["properties"].values())
     assert "shift-time" in schema["properties"]
     assert schema["properties"]["rate"]["default"] == "max"
+
+
+def test_the_schema_for_editors_knows_the_paces_and_variables() -> None:
+    pattern = re.compile(Replay.Options.model_json_schema()["properties"]["rate"]["pattern"])
+    for text in ("max", "60x", "0.5x", "1000/s", "6/m", "${RATE}", "${RATE:-max}"):
+        assert pattern.match(text), text
+    for text in ("fast", "60", "1000", "10/fortnight", "x"):
+        assert not pattern.match(text), text
