@@ -25,7 +25,7 @@ from blueprints.expressions import ExpressionError, parse
 from blueprints.suggest import did_you_mean
 from streamlets.errors import Fatal, Rejected, Unavailable
 from streamlets.evaluation import Evaluation
-from streamlets.event import STRUCTURED, Delivery, decode, timestamp
+from streamlets.event import STRUCTURED, Delivery, decode
 from streamlets.ports import Context, Emit, Finding, OptionsBase, Outlet, Portion, Wiring
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
@@ -265,10 +265,14 @@ class _Reader:
         there, ours = self._path.stat(), os.fstat(self._raw.fileno())
         if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
             raise self._replaced("another file took its place while it was read")
-        if not self._is_zipped and ours.st_size < self.offset:
+        if self._is_zipped:
+            return
+        if ours.st_size < self.offset:
             raise self._replaced(
                 f"it is shorter than the {self.offset} bytes that were read of it: it was truncated"
             )
+        if os.pread(self._raw.fileno(), len(self._head), 0) != self._head:
+            raise self._replaced("it was written anew while it was read")
 
     def lines(self, most: int, follow: bool) -> tuple[list[tuple[int, bytes]], bool]:
         """Return (offset, line) of at most `most` next lines, and whether that was the end.
@@ -281,9 +285,11 @@ class _Reader:
         while len(found) < most and taken < PORTION_BYTES:
             line = self._file.readline(MAX_LINE_BYTES + 1)
             length = len(line)
-            if not line.endswith(b"\n") and length > MAX_LINE_BYTES:
-                length += self._skip_line()
-            elif not line.endswith(b"\n") and (not line or follow):
+            is_whole = line.endswith(b"\n")
+            if not is_whole and length > MAX_LINE_BYTES:
+                skipped, is_whole = self._skip_line()
+                length += skipped
+            if not is_whole and (not line or follow):
                 self._file.seek(self.offset)
                 return found, True
             if len(self._head) < HEAD_BYTES:
@@ -303,13 +309,14 @@ class _Reader:
         size = os.fstat(self._raw.fileno()).st_size
         return min(1.0, self._raw.tell() / size) if size else 1.0
 
-    def _skip_line(self) -> int:
+    def _skip_line(self) -> tuple[int, bool]:
+        """Return how many bytes are left of the line, and whether its end is there."""
         skipped = 0
         while part := self._file.readline(1 << 20):
             skipped += len(part)
             if part.endswith(b"\n"):
-                break
-        return skipped
+                return skipped, True
+        return skipped, False
 
     def _replaced(self, why: str) -> Fatal:
         return Fatal(
@@ -358,6 +365,7 @@ def _line_id(path: str, offset: int) -> str:
 def _whole_event(line: bytes) -> Emit:
     event = decode(Delivery("", 0, 0, 0, None, line, [("content-type", STRUCTURED.encode())]))
     extensions = dict(event.extensions)
+    key = extensions.get("partitionkey")
     if event.dataschema is not None:
         extensions["dataschema"] = event.dataschema
     return Emit(
@@ -368,6 +376,7 @@ def _whole_event(line: bytes) -> Emit:
         type=event.type,
         subject=event.subject,
         time=event.time,
+        key=None if key is None else key.encode(),
         extensions=extensions,
         datacontenttype=event.datacontenttype or "application/octet-stream",
     )
@@ -382,12 +391,15 @@ def _id_text(asked: Evaluation, line: bytes) -> str:
 
 def _time_text(asked: Evaluation, line: bytes) -> str:
     value = asked.of(line)
+    at: datetime | None = None
     try:
         if isinstance(value, str):
             at = datetime.fromisoformat(value)
-            return timestamp((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return timestamp(value)
+            at = at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            at = datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
         pass
-    raise asked.rejected("gives no time: neither RFC 3339 nor seconds since 1970")
+    if at is None:
+        raise asked.rejected("gives no time: neither RFC 3339 nor seconds since 1970")
+    return at.isoformat().replace("+00:00", "Z")

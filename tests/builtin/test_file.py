@@ -89,16 +89,16 @@ def test_ids_are_of_the_place_and_differ(tmp_path: Path) -> None:
 
 def test_id_and_time_come_from_the_data_where_asked_for(tmp_path: Path) -> None:
     rows = [
-        {"no": 7, "at": "2013-01-01T05:15:00+01:00"},
+        {"no": 7, "at": "2013-01-01T05:15:00.123456+01:00"},
         {"no": "b", "at": "2013-01-01 05:15"},
         {"no": 3, "at": 1357017300},
     ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = emits(read(tmp_path, path="a.jsonl", id="no", time="at", type="row")[0])
     assert [(emit.id, emit.time, emit.type) for emit in found] == [
-        ("7", "2013-01-01T04:15:00.000Z", "row"),
-        ("b", "2013-01-01T05:15:00.000Z", "row"),
-        ("3", "2013-01-01T05:15:00.000Z", "row"),
+        ("7", "2013-01-01T04:15:00.123456Z", "row"),
+        ("b", "2013-01-01T05:15:00Z", "row"),
+        ("3", "2013-01-01T05:15:00Z", "row"),
     ]
     found = emits(read(tmp_path, path="a.jsonl", id="'x' + string(no)")[0])
     assert [emit.id for emit in found] == ["x7", "xb", "x3"]
@@ -267,6 +267,43 @@ def test_a_file_that_is_replaced_while_it_is_followed_is_refused(tmp_path: Path)
     virtual_run(main())
 
 
+def test_a_long_line_that_is_still_being_written_is_waited_for_and_is_one_dead_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_LINE_BYTES", 100)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"1\n" + b"x" * 150)
+
+    async def main() -> Portion:
+        file = source(tmp_path, path="a.jsonl", follow=True)
+        first = await file.read("a.jsonl", None, 1000)
+        assert (first.dead, first.position["offset"]) == ([], 2)
+        with path.open("ab") as out:
+            out.write(b"2\n3\n")  # what looks like an event is the end of the line before
+        second = await file.read("a.jsonl", first.position, 1000)
+        await file.tear_down()
+        return second
+
+    portion = virtual_run(main())
+    assert [emit.data for emit in portion.emits] == [b"3"]
+    assert len(portion.dead) == 1
+
+
+def test_a_file_that_is_written_anew_while_it_is_followed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"1\n2\n")
+
+    async def main() -> None:
+        file = source(tmp_path, path="a.jsonl", follow=True)
+        first = await file.read("a.jsonl", None, 1000)
+        path.write_bytes(b"7\n8\n9\n")  # longer than before: the size alone does not tell
+        with pytest.raises(Fatal, match="written anew while it was read"):
+            await file.read("a.jsonl", first.position, 1000)
+        await file.tear_down()
+
+    virtual_run(main())
+
+
 def test_each_file_of_a_pattern_is_a_split(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     for name in ("d/b.jsonl", "d/a.jsonl", "d/c.ndjson.gz"):
@@ -310,7 +347,7 @@ def test_whole_events_come_back_as_they_were_written(tmp_path: Path) -> None:
         subject="o",
         time="2013-01-01T05:15:00Z",
         dataschema="/s",
-        extensions={"tenant": "a"},
+        extensions={"tenant": "a", "partitionkey": "UA"},
     )
     value = encode_structured(event)[1]
     assert value is not None
@@ -318,11 +355,8 @@ def test_whole_events_come_back_as_they_were_written(tmp_path: Path) -> None:
     (portion, *_), _ = read(tmp_path, path="a.jsonl", format="cloudevents")
     (emit,) = portion.emits
     assert (emit.id, emit.source, emit.type, emit.subject) == ("7", "/shop", "order", "o")
-    assert (emit.time, emit.data, emit.extensions) == (
-        event.time,
-        event.data,
-        {"tenant": "a", "dataschema": "/s"},
-    )
+    assert (emit.time, emit.data, emit.key) == (event.time, event.data, b"UA")
+    assert emit.extensions == {"tenant": "a", "partitionkey": "UA", "dataschema": "/s"}
     assert "specversion, source, type missing" in portion.dead[0][2]
 
 
