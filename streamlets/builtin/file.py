@@ -365,6 +365,9 @@ def _line_id(path: str, offset: int) -> str:
 def _whole_event(line: bytes) -> Emit:
     event = decode(Delivery("", 0, 0, 0, None, line, [("content-type", STRUCTURED.encode())]))
     extensions = dict(event.extensions)
+    extensions.pop(
+        "origin", None
+    )  # a place in the log that it was in before; the engine says where it comes from now
     key = extensions.get("partitionkey")
     if event.dataschema is not None:
         extensions["dataschema"] = event.dataschema

@@ -167,13 +167,18 @@ async def _count_outlet(
         return
     name = topic.log_name
     by_source = {f"/{plan.name}/{ref.streamlet}": ref for ref in refs}
+    # A source may give events that were named elsewhere; what it releases stems from its state topic alone.
+    by_origin = {
+        plan.state_topic(ref.streamlet): ref for ref in refs if plan.streamlets[ref.streamlet].is_source
+    }
     counts = {ref: _Count() for ref in refs}
     is_cut = topic.compacted
     offsets = await transport.offsets(name) if name in await transport.topics() else {}
     for partition, (first, end) in offsets.items():
         is_cut = is_cut or first > 0
         async for delivery in _read(transport, name, partition, first, end):
-            ref = by_source.get(delivery.header("ce_source") or "")
+            origin = (delivery.header("ce_origin") or "").rsplit("/", 2)[0]
+            ref = by_origin.get(origin) or by_source.get(delivery.header("ce_source") or "")
             if ref is not None and _is_settled(delivery, settled[ref.streamlet]):
                 counts[ref].add(own_id(delivery))
     for ref, count in counts.items():

@@ -270,8 +270,11 @@ def _headers_of_orphan(emit: Emit, event_id: str, route: Route, origin: str) -> 
         headers.append(("ce_time", emit.time.encode()))
     if emit.subject is not None:
         headers.append(("ce_subject", emit.subject.encode()))
-    headers.append(("ce_correlationid", event_id.encode()))
-    headers.append(("ce_traceparent", child_traceparent(None, event_id, event_id).encode()))
+    given = emit.extensions or ()
+    if "correlationid" not in given:
+        headers.append(("ce_correlationid", event_id.encode()))
+    if "traceparent" not in given:
+        headers.append(("ce_traceparent", child_traceparent(None, event_id, event_id).encode()))
     headers.append(("ce_origin", origin.encode()))
     return headers
 

@@ -347,7 +347,7 @@ def test_whole_events_come_back_as_they_were_written(tmp_path: Path) -> None:
         subject="o",
         time="2013-01-01T05:15:00Z",
         dataschema="/s",
-        extensions={"tenant": "a", "partitionkey": "UA"},
+        extensions={"tenant": "a", "partitionkey": "UA", "origin": "elsewhere/0/1"},
     )
     value = encode_structured(event)[1]
     assert value is not None

@@ -8,11 +8,28 @@ from streamlets.component import Component
 from streamlets.engine.account import Account, account
 from streamlets.engine.virtual import virtual_run
 from streamlets.errors import Rejected
-from streamlets.event import Record
-from streamlets.ports import Batch, Emit, Outcome
+from streamlets.event import Record, decode
+from streamlets.ports import Batch, Context, Emit, Outcome, Outlet, Portion
 from streamlets.transports.transport import TopicPartition
-from tests.engine.application import Application
+from tests.engine.application import Application, plan, topic
 from tests.engine.test_stage import Copy, Tumbling, copying
+
+
+class Elsewhere:
+    """A source of events that were named, and correlated, by another application."""
+
+    outlets = (Outlet("out"),)
+
+    def __init__(self, options: Any, context: Context) -> None:
+        pass
+
+    def splits(self) -> list[str]:
+        return ["all"]
+
+    async def read(self, split: str, position: Any, max_events: int) -> Portion:
+        extensions = {"correlationid": "c", "traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
+        emits = [Emit("out", b"1", id=f"{n}", source="/elsewhere", extensions=extensions) for n in range(5)]
+        return Portion(emits, "end", ended=True)
 
 
 class Mixed(Copy):
@@ -104,5 +121,18 @@ def test_an_output_that_stands_twice_is_found() -> None:
         await app.transport().append([Record("app.copies", 0, twice.key, twice.value, twice.headers, 0)])
         found = await taken(app)
         assert not found.is_balanced
+
+    virtual_run(main())
+
+
+def test_events_that_a_source_brings_with_their_own_names_are_counted_and_keep_them() -> None:
+    async def main() -> None:
+        app = Application(plan(["source"], [topic("out", ["source.out"])]), {"source": Elsewhere})
+        await app.until_idle()
+        assert (await taken(app)).is_balanced
+        names = [name for name, _ in (await app.read("out"))[0].headers]
+        assert len(names) == len(set(names))
+        first = decode((await app.read("out"))[0])
+        assert (first.id, first.source, first.extensions["correlationid"]) == ("0", "/elsewhere", "c")
 
     virtual_run(main())
