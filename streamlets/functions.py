@@ -15,7 +15,7 @@ What one event does to the function never touches its neighbours: those that fai
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -37,23 +37,14 @@ class Function(Shape):
         return FunctionStreamlet(self, context)
 
 
-class Row:
-    """An event of a batch with its index there, and what was read of it.
+class Row(NamedTuple):
+    """An event that is to be tried again: its place in the batch, and itself.
 
-    Read once more for each further try, because the function may have changed what it was given.
+    It is read anew for each try, because the function may have changed what it was given.
     """
 
-    __slots__ = ("delivery", "index", "value")
-
-    def __init__(self, index: int, delivery: Delivery, value: Any = None) -> None:
-        self.index = index
-        self.delivery = delivery
-        self.value = value
-
-    def take(self, read: Callable[[Delivery], Any]) -> Any:
-        """Return what `read` makes of the event."""
-        value, self.value = self.value, None
-        return read(self.delivery) if value is None else value
+    at: int
+    delivery: Delivery
 
 
 class FunctionStreamlet:
@@ -83,14 +74,13 @@ class FunctionStreamlet:
         done = _Done(self._shape.is_sink)
         left = await self._work(batch.deliveries, done)
         if left:
-            tried = 0 if self._shape.is_batch else 1
             answers = await self._recovery.run(left, self._call)
             for row, answer in zip(left, answers, strict=True):
                 if isinstance(answer, Failure):
                     why = answer.error
-                    done.dead.append(DeadLetter(row.index, why.code, str(why), answer.attempts + tried))
+                    done.dead.append(DeadLetter(row.at, why.code, str(why), answer.attempts + 1))
                 else:
-                    done.keep(row.index, answer)
+                    done.keep(row.at, answer)
             done.emits.sort(key=_parent)
             done.dead.sort(key=_index)
             done.filtered.sort()
@@ -137,25 +127,61 @@ class FunctionStreamlet:
         good: Row | None = None
         for row, result in zip(rows, await self._each(rows), strict=True):
             if isinstance(result, Exception):
-                if self._is_worth_another_try(result, row.index, done):
+                if self._is_worth_another_try(result, row.at, done):
                     failed.append(row)
             else:
-                done.keep(row.index, result)
+                done.keep(row.at, result)
                 good = row
         if failed and good is not None:
             self._tell(good)
         return failed
 
     async def _whole(self, deliveries: list[Delivery], done: _Done) -> list[Row]:
-        """Return the rows that can be read: all of them are done in one call, by `recovery`."""
+        """Do all events that can be read in one call; return them all when it fails."""
         read = self._shape.read_event
-        rows: list[Row] = []
-        for index, delivery in enumerate(deliveries):
+        values: list[Any] = []
+        places: list[tuple[int, Delivery]] = []
+        for place in enumerate(deliveries):
             try:
-                rows.append(Row(index, delivery, read(delivery)))
+                values.append(read(place[1]))
+                places.append(place)
             except Rejected as exc:
-                done.dead.append(DeadLetter(index, exc.code, str(exc)))
-        return rows
+                done.dead.append(DeadLetter(place[0], exc.code, str(exc)))
+        if not values:
+            return []
+        try:
+            emits = await self._aligned(values, places)
+        except Exception as exc:
+            error = self._typed(exc)
+            if not isinstance(error, Unavailable | Rejected | Broken):
+                raise error from exc
+            return [Row(index, delivery) for index, delivery in places]
+        for (index, _), emit in zip(places, emits, strict=True):
+            done.keep(index, emit)
+        self._tell(Row(*places[-1]))
+        return []
+
+    async def _aligned(
+        self, values: list[Any], places: Sequence[tuple[int, Delivery]]
+    ) -> Sequence[Emit | None]:
+        """Return what a batch function makes of the values, one for each place. Raises: Broken, and anything."""
+        shape = self._shape
+        results = shape.function(values)
+        if shape.is_async:
+            results = await results
+        if results is None and shape.is_sink:
+            return [None] * len(places)
+        if not isinstance(results, list):
+            raise Broken(f"{self._name} returned a {type(results).__name__} where a list was promised")
+        if len(results) != len(places):
+            raise Broken(
+                f"{self._name} returned {len(results)} results for {len(places)}", code="wrong-length"
+            )
+        write, may_filter = shape.write_result, shape.may_filter
+        return [
+            None if result is None and may_filter else write(result, index, delivery)
+            for result, (index, delivery) in zip(results, places, strict=True)
+        ]
 
     async def _each(self, rows: Sequence[Row]) -> list[Emit | Exception | None]:
         """Return what an async function makes of each row, or the exception, at most CONCURRENCY at once."""
@@ -183,18 +209,19 @@ class FunctionStreamlet:
 
     async def _one(self, row: Row) -> Emit | None:
         shape = self._shape
-        result = shape.function(row.take(shape.read_event))
+        result = shape.function(shape.read_event(row.delivery))
         if shape.is_async:
             result = await result
         if result is None and (shape.may_filter or shape.is_sink):
             return None
-        return shape.write_result(result, row.index, row.delivery)
+        return shape.write_result(result, row.at, row.delivery)
 
     async def _call(self, rows: Sequence[Row]) -> Sequence[Emit | None]:
         """Return what the function makes of the rows. Raises: a typed error for the whole of them."""
         try:
             if self._shape.is_batch:
-                return await self._call_batch(rows)
+                values = [self._shape.read_event(row.delivery) for row in rows]
+                return await self._aligned(values, [(row.at, row.delivery) for row in rows])
             if not self._shape.is_async:
                 return [await self._one(row) for row in rows]
             results = await self._each(rows)
@@ -206,23 +233,6 @@ class FunctionStreamlet:
                 raise self._typed(result) from result
             answers.append(result)
         return answers
-
-    async def _call_batch(self, rows: Sequence[Row]) -> Sequence[Emit | None]:
-        shape = self._shape
-        results = shape.function([row.take(shape.read_event) for row in rows])
-        if shape.is_async:
-            results = await results
-        if results is None and shape.is_sink:
-            return [None] * len(rows)
-        if not isinstance(results, list):
-            raise Broken(f"{self._name} returned a {type(results).__name__} where a list was promised")
-        if len(results) != len(rows):
-            raise Broken(f"{self._name} returned {len(results)} results for {len(rows)}", code="wrong-length")
-        write, may_filter = shape.write_result, shape.may_filter
-        return [
-            None if result is None and may_filter else write(result, row.index, row.delivery)
-            for result, row in zip(results, rows, strict=True)
-        ]
 
     def _is_worth_another_try(self, exc: Exception, index: int, done: _Done) -> bool:
         """Return whether the event may yet succeed; one that never will is a dead letter at once."""
