@@ -247,13 +247,24 @@ class Detect:
             },
             sort_keys=True,
         )
-        about = await self._try("prepare", self._spec)
+        about = await self._prepared()
         if isinstance(about, (Broken, Unavailable)):
             raise Fatal(f"{options.reference}: {about.message}", code=about.code) from about
         if "problem" in about:
             raise Fatal(about["message"], code=_CODES.get(about["problem"], about["problem"]))
         self._about = about
         self._rows = Rows(about["features"], options.on)
+
+    async def _prepared(self) -> dict[str, Any] | Broken | Unavailable:
+        while True:
+            try:
+                return await self._try("prepare", self._spec)
+            except (
+                Unavailable
+            ) as exc:  # no child can be started: as in the middle of the work, that is waited out
+                self._context.waiting(exc.message)
+                await self._context.clock.sleep(RETRY_S[1])
+                self._context.waiting(None)
 
     async def process(self, batch: Batch) -> Outcome:
         """Return windows that closed; the rest is held. What is held changes only when all of it went well."""
@@ -329,7 +340,9 @@ class Detect:
         number = kept["number"] + 1
         config = self._about["detector"]["config"]
         is_same = kept["config"] == config
-        found = await self._try("judge", self._spec, kept["policy"] if is_same else None, window.events)
+        found = await self._try(
+            "judge", self._spec, config, kept["policy"] if is_same else None, window.events
+        )
         said = {
             "window": window.describe(batch.topic, batch.partition, number, closed),
             "detector": self._about["detector"],
@@ -359,6 +372,13 @@ class Detect:
             emit("statistics", said | {"failed": failed}, "")
             batch.state.set("detect", kept | {"number": number})
             return False
+        if "problem" in found:
+            raise Fatal(
+                f"{self._options.reference}: {found['message']}",
+                code=found["problem"],
+                hint="restart to use what is there now",
+                exit_code=128,
+            )
         unreadable = [
             {"offset": window.offsets[index], "reason": reason} for index, reason in found["unreadable"]
         ]

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from detectors.detector import Floats
 from detectors.reference import Reference, save
 from streamlets.builtin.detect import Detect, DetectOptions
+from streamlets.builtin.detecting import monitor
 from streamlets.engine.apart import ChildProcess, InProcess
 from streamlets.engine.virtual import VirtualClock
 from streamlets.engine.virtual import virtual_run as run
@@ -75,13 +76,14 @@ def options(**others: Any) -> DetectOptions:
 class Apart:
     """Answers in process, but fails as it is told to: with an error, or with none."""
 
-    def __init__(self, failures: Sequence[Exception | None] = ()) -> None:
+    def __init__(self, failures: Sequence[Exception | None] = (), on: str = ":judge") -> None:
         self.failures = list(failures)
-        self.judged = 0
+        self.on = on
+        self.called = 0
 
     async def call(self, function: str, *arguments: Any) -> Any:
-        if function.endswith(":judge"):
-            self.judged += 1
+        if function.endswith(self.on):
+            self.called += 1
             failure = self.failures.pop(0) if self.failures else None
             if failure is not None:
                 raise failure
@@ -386,6 +388,26 @@ def test_null_is_missing_and_a_jump_of_it_is_drift(folder: Path) -> None:
     on(folder, test)
 
 
+@pytest.mark.parametrize(
+    ("extensions", "subject"),
+    [
+        ({"modelname": "delay", "modelversion": "2"}, "delay@2"),
+        ({"inferenceservicename": "delay", "modelversion": "3"}, "delay@3"),
+        ({"inferenceservicename": "delay"}, "delay"),
+    ],
+)
+def test_an_alert_is_about_the_model_that_the_log_names(
+    folder: Path, extensions: dict[str, str], subject: str
+) -> None:
+    async def test(detect: Detect) -> None:
+        calls = [payload(i, clean(i, ROWS), extensions=extensions) for i in range(5)]
+        outcome = await detect.process(batch(calls, MapState()))
+        assert outcome.emits[0].subject == subject
+        assert data(outcome, "statistics")[0]["window"]["models"] == {subject: WINDOW}
+
+    on(folder, test)
+
+
 def test_a_part_of_the_features_may_be_watched(folder: Path) -> None:
     async def test(detect: Detect) -> None:
         outcomes = await feed(detect, payloads(0, 1), MapState())
@@ -471,7 +493,7 @@ def test_a_window_that_always_fails_settles_with_a_failed_event_and_the_next_goe
         assert outcome.fates == {0: Fate.FAILED, 1: Fate.FAILED, 2: Fate.FAILED}
         assert (outcome.dead, list(outcome.held)) == ([], [])
         assert state.entries["detect"]["number"] == 2
-        assert apart.judged == 4
+        assert apart.called == 4
 
     on(folder, test, apart=apart)
 
@@ -481,7 +503,7 @@ def test_a_child_that_dies_once_costs_a_second_try_and_nothing_else(folder: Path
         good = emits(await feed(await started(folder), payloads(0, 2), MapState()))
         apart = Apart([Unavailable("killed", code="child-died"), None])
         assert emits(await feed(await started(folder, apart), payloads(0, 2), MapState())) == good
-        assert apart.judged == 3
+        assert apart.called == 3
 
     run(go())
 
@@ -501,6 +523,33 @@ def test_where_no_child_can_be_started_the_batch_waits_with_nothing_changed(fold
         assert data(outcome, "statistics")[0]["window"]["rows"] == WINDOW
 
     on(folder, test, apart=apart)
+
+
+def test_a_start_waits_for_a_child_and_gives_up_on_one_that_always_dies(folder: Path) -> None:
+    away = Apart([Unavailable("no memory", code="child-not-started")] * 5, ":prepare")
+    assert run(started(folder, away)) is not None
+    assert away.called == 6
+    dying = Apart([Unavailable("killed", code="child-died")] * 5, ":prepare")
+    with pytest.raises(Fatal, match="killed"):
+        run(started(folder, dying))
+    assert dying.called == 3
+
+
+def test_a_reference_that_is_replaced_while_in_use_stops_the_stage_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "reference.npz"
+    save(Reference("flights", FEATURES, clean(1, 2_000), clean(2, 3_000)), path)
+
+    async def test(detect: Detect) -> None:
+        state = MapState()
+        await feed(detect, payloads(0, 1), state)
+        save(Reference("flights", FEATURES, clean(3, 2_000), clean(2, 3_000)), path)
+        monitor._monitor.cache_clear()  # as a new child would begin
+        before = dict(state.entries)
+        with pytest.raises(Fatal, match="was replaced while it was in use; restart"):
+            await feed(detect, payloads(5, 1), state)
+        assert state.entries == before
+
+    on(tmp_path, test)
 
 
 def test_a_cancelled_batch_leaves_what_is_held_as_it_was(folder: Path) -> None:

@@ -32,14 +32,23 @@ def prepare(spec: str) -> dict[str, Any]:
         return {"problem": "bad-reference", "message": str(exc)}
 
 
-def judge(spec: str, state: dict[str, Any] | None, events: list[bytes | list[Any]]) -> dict[str, Any]:
+def judge(
+    spec: str, config: str, state: dict[str, Any] | None, events: list[bytes | list[Any]]
+) -> dict[str, Any]:
     """Return the verdict on a window, as JSON values. `events`: what was taken of each (`Taken.parts`), in order.
+
+    `config`: what `prepare` said. {"problem", "message"} when that is not so any more: the file was replaced.
 
     Result: `rows`; `unreadable`, [index, reason] of events left out; `n_unreadable`; and where there are rows enough
     `score`, `drift`, `features`, and what the policy made of it in `state` (to be given with the next window),
     `transition`, `firing`, `value`, `limit`, `breach`.
     """
-    monitor = _monitor(spec)
+    try:
+        monitor = _monitor(spec)
+    except ValueError as exc:
+        return {"problem": "reference-changed", "message": f"the reference cannot be used any more: {exc}"}
+    if monitor.about["detector"]["config"] != config:
+        return {"problem": "reference-changed", "message": "the reference was replaced while it was in use"}
     blocks, unreadable = [], []
     for index, parts in enumerate(events):
         try:
@@ -89,7 +98,7 @@ class _Monitor:
         self.rows = Rows(found.features, wanted["on"])
         about = found.description
         shown = {**wanted, "reference": about.digest, "version": plain.version}
-        self.about = {
+        self.about: dict[str, Any] = {
             "detector": {"name": plain.name, "version": plain.version, "config": _hash(shown)},
             "reference": {"id": about.id, "digest": about.digest, "rows": about.rows},
             "features": list(found.features),

@@ -193,6 +193,8 @@ def _numbers(name: str, data: bytes, n_rows: int, width: int) -> Floats:
 
 
 def _model(event: Event, name: str, version: str) -> str:
-    name = event.extensions.get("modelname", name)
-    version = event.extensions.get("modelversion", version)
+    """Return `model@version` as far as the event names them: by its extensions, else by the body's names."""
+    said = event.extensions
+    name = said.get("modelname") or name or said.get("inferenceservicename", "")
+    version = said.get("modelversion") or version
     return f"{name}@{version}" if version else name
