@@ -133,4 +133,4 @@ def new(name: str, output: str) -> None:
         return
     for file in files:
         click.echo(f"wrote {folder / file}")
-    click.echo(f"next: cd {name} && streamlets verify {name}.yaml && streamlets run {name}.yaml --until-idle")
+    click.echo(f"next: cd {name} && streamlets test {name}.yaml && streamlets run {name}.yaml --until-idle")
