@@ -8,6 +8,9 @@ import msgspec
 
 from blueprints.expressions import Expression, ExpressionError, free_names
 from streamlets.errors import Rejected
+from streamlets.event import Event
+
+_ATTRIBUTES = ("id", "source", "type", "subject", "time", "dataschema", "datacontenttype")
 
 
 class Evaluation:
@@ -17,10 +20,10 @@ class Evaluation:
         """`what` it is, for messages: `the condition`."""
         self._told = f"{what} {text!r}"
         self._expression = Expression(text)
-        self._names = free_names(text)
+        self.names = free_names(text)
         fields = [
             (f"f{at}", Any, msgspec.field(name=name, default=msgspec.UNSET))
-            for at, name in enumerate(self._names)
+            for at, name in enumerate(self.names)
         ]
         self._decoder = msgspec.json.Decoder(msgspec.defstruct("Asked", fields))
 
@@ -30,16 +33,30 @@ class Evaluation:
     def of(self, data: bytes | None) -> Any:
         """Return the expression's value over the data.
 
-        Raises: Rejected, `against-contract` where the data are no JSON object, `expression-failed` where a field is
+        Raises: Rejected, `against-contract` where the data are no JSON object, `bad-expression` where a field is
         missing or of the wrong kind; the message holds no value.
         """
+        return self._value(self._fields(data))
+
+    def of_event(self, event: Event) -> Any:
+        """Return the expression's value over the data, with the event's attributes under `event`.
+
+        The data are looked into only where the expression names a field of theirs. Raises: as `of` does.
+        """
+        fields = self._fields(event.data) if self.names != ["event"] else {}
+        attributes = {name: value for name in _ATTRIBUTES if (value := getattr(event, name)) is not None}
+        return self._value(fields | {"event": attributes | event.extensions})
+
+    def _fields(self, data: bytes | None) -> dict[str, Any]:
         try:
             asked = msgspec.structs.astuple(self._decoder.decode(data or b""))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise Rejected("the data are no JSON object", code="against-contract") from exc
-        fields = {
-            name: value for name, value in zip(self._names, asked, strict=True) if value is not msgspec.UNSET
+        return {
+            name: value for name, value in zip(self.names, asked, strict=True) if value is not msgspec.UNSET
         }
+
+    def _value(self, fields: dict[str, Any]) -> Any:
         try:
             return self._expression.evaluate(fields)
         except ExpressionError as exc:
@@ -47,4 +64,4 @@ class Evaluation:
 
     def rejected(self, why: str) -> Rejected:
         """Return the error of a value that is not what was asked for."""
-        return Rejected(f"{self._told} {why}", code="expression-failed")
+        return Rejected(f"{self._told} {why}", code="bad-expression")

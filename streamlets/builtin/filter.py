@@ -9,7 +9,7 @@ from pydantic import Field
 from blueprints.expressions import ExpressionError, parse
 from streamlets.errors import Rejected
 from streamlets.evaluation import Evaluation
-from streamlets.event import data_of
+from streamlets.event import data_of, decode
 from streamlets.ports import (
     Batch,
     Context,
@@ -29,12 +29,15 @@ class Filter:
 
     class Options(OptionsBase):
         where: str = Field(
-            description="the condition, a CEL expression over the fields of the event's data",
-            examples=["distance > 500 && carrier == 'UA'"],
+            description="the condition, a CEL expression over the fields of the event's data; the event's attributes "
+            "and extensions are there as `event`",
+            examples=["distance > 500 && carrier == 'UA'", "event.type == 'flight.departure'"],
             min_length=1,
         )
 
-    inlets = (Inlet("in", description="events with a JSON object as data"),)
+    inlets = (
+        Inlet("in", description="events; with a JSON object as data, where the condition names a field"),
+    )
     outlets = (Outlet("out", required=True, description="the events for which the condition is true"),)
 
     @staticmethod
@@ -48,6 +51,7 @@ class Filter:
 
     def __init__(self, options: Options, context: Context) -> None:
         self._where = Evaluation(options.where, "the condition")
+        self._asks_for_event = "event" in self._where.names
 
     async def process(self, batch: Batch) -> Outcome:
         """Return the events for which the condition is true, as they came."""
@@ -56,17 +60,18 @@ class Filter:
         dead: list[DeadLetter] = []
         for index, delivery in enumerate(batch.deliveries):
             try:
-                data = data_of(delivery)
-                if self._is_true(data):
+                if self._asks_for_event:
+                    event = decode(delivery)
+                    data, result = event.data, self._where.of_event(event)
+                else:
+                    data = data_of(delivery)
+                    result = self._where.of(data)
+                if not isinstance(result, bool):
+                    raise self._where.rejected(f"gives a {type(result).__name__}, not true or false")
+                if result:
                     emits.append(Emit("out", data, index, copies=True))
                 else:
                     filtered.append(index)
             except Rejected as exc:
                 dead.append(DeadLetter(index, exc.code, str(exc)))
         return Outcome(emits=emits, dead=dead, filtered=filtered)
-
-    def _is_true(self, data: bytes | None) -> bool:
-        result = self._where.of(data)
-        if not isinstance(result, bool):
-            raise self._where.rejected(f"gives a {type(result).__name__}, not true or false")
-        return result

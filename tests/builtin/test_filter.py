@@ -11,7 +11,7 @@ from streamlets.builtin.filter import Filter
 from streamlets.engine.virtual import virtual_run
 from streamlets.event import Delivery, Headers
 from streamlets.ports import Outcome, Wiring
-from tests.contexts import batch, context, numbered, raw
+from tests.contexts import batch, context, delivery, numbered, raw
 
 
 def run(where: str, deliveries: list[Delivery]) -> Outcome:
@@ -48,9 +48,34 @@ def test_an_event_that_cannot_be_judged_is_a_dead_letter_and_its_neighbours_go_o
     where: str, data: dict[str, Any], says: str
 ) -> None:
     outcome = run(where, numbered([data, {"n": 100, "distance": 1000}]))
-    assert (outcome.dead[0].index, outcome.dead[0].code) == (0, "expression-failed")
+    assert (outcome.dead[0].index, outcome.dead[0].code) == (0, "bad-expression")
     assert says in outcome.dead[0].reason
     assert "hunter2" not in outcome.dead[0].reason
+
+
+def test_a_null_can_be_asked_for() -> None:
+    outcome = run("d != null && d > 1", numbered([{"d": None}, {"d": 1}, {"d": 2.5}]))
+    assert ([emit.parent for emit in outcome.emits], outcome.dead) == ([2], [])
+
+
+def test_the_attributes_of_the_event_can_be_asked_for_whatever_its_data_are() -> None:
+    given = [
+        delivery(0, b"\xff", type="a", datacontenttype="application/octet-stream"),
+        delivery(1, {"n": 1}, type="b", subject="x", extensions={"tenant": "t"}),
+        delivery(2, {"n": 2}, type="b"),
+    ]
+    for where, passed in (
+        ("event.type == 'a'", [0]),
+        ("has(event.subject) && event.subject == 'x'", [1]),
+        ("has(event.tenant)", [1]),
+        ("event.id in ['0', '2']", [0, 2]),
+    ):
+        outcome = run(where, given)
+        assert ([emit.parent for emit in outcome.emits], outcome.dead) == (passed, [])
+    outcome = run("event.type == 'b' && n > 1", given)
+    assert [emit.parent for emit in outcome.emits] == [2]
+    assert [(dead.index, dead.code) for dead in outcome.dead] == [(0, "against-contract")]
+    assert run("event.subject == 'x'", given).dead[0].reason.endswith("there is no field 'subject'")
 
 
 @pytest.mark.parametrize("data", [b"[1]", b"{", b"", b'"x"', b'{"n":NaN}', b"\xff"])
