@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from detectors.detector import Floats
 from detectors.reference import Reference, save
-from streamlets.builtin.detect import Detect, DetectOptions
+from streamlets.builtin.detect import Detect
 from streamlets.builtin.detecting import monitor
+from streamlets.builtin.detecting.options import DetectOptions
 from streamlets.engine.apart import ChildProcess, InProcess
 from streamlets.engine.virtual import VirtualClock
 from streamlets.engine.virtual import virtual_run as run
