@@ -194,7 +194,7 @@ class _Run(Generic[R, A]):
         alone = 1
         while found is not None and found.is_broken:
             if self.recovery.is_flaky and alone < FLAKY_ATTEMPTS:
-                await self.back_off(found.error)
+                await self.recovery.wait(str(found.error), self.recovery.random.uniform(0.0, BASE_S))
             elif self.is_proof(found):
                 break
             elif not await self.is_target_well(found):

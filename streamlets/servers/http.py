@@ -252,8 +252,9 @@ class HttpClient:
             b"content-type: application/json\r\ncontent-length: " if method == "POST" else b"\r\n"
         )
 
-    async def send(self, head: bytes, body: bytes | None, timeout_s: float) -> Answer:
+    async def send(self, head: bytes, body: bytes | None, timeout_s: float, what: str) -> Answer:
         """Return the answer, whatever its status. `head` is from `head`; `body` None for one without a body.
+        `what` says in messages who was asked.
 
         `timeout_s` bounds the whole, connecting included. A request that met a kept connection which the server was
         just closing, and of which nothing came back, is sent once more on a new one.
@@ -274,15 +275,15 @@ class HttpClient:
                         self._drop_idle()  # they are of the same age: the server went away under all of them
                 return await self._exchange(await self._connect(), request)
         except TimeoutError as exc:
-            raise Unavailable(f"{self.where}: no answer within {timeout_s:g} s", code="timeout") from exc
+            raise Unavailable(f"{what}: no answer within {timeout_s:g} s", code="timeout") from exc
         except Lost as exc:
             raise Broken(
-                f"{self.where}: the connection broke "
+                f"{what}: the connection broke "
                 + ("in the middle of the answer" if exc.received else "before an answer"),
                 code="connection-lost",
             ) from exc
-        except Broken as exc:
-            raise Broken(f"{self.where}: {exc.message}", code=exc.code) from exc
+        except (Broken, Unavailable) as exc:
+            raise type(exc)(f"{what}: {exc.message}", code=exc.code, hint=exc.hint) from exc
 
     async def close(self) -> None:
         """Close the kept connections; calls in flight finish and theirs are closed then."""
@@ -319,19 +320,19 @@ class HttpClient:
                 )
                 return connection
         except TimeoutError as exc:
-            raise Unavailable(f"{self.where}: no connection", code="timeout") from exc
+            raise Unavailable("no connection", code="timeout") from exc
         except ssl.SSLCertVerificationError as exc:
-            raise Unavailable(f"{self.where}: certificate: {exc.verify_message}", code="certificate") from exc
+            raise Unavailable(f"certificate: {exc.verify_message}", code="certificate") from exc
         except socket.gaierror as exc:
-            raise Unavailable(f"{self.where}: the name is not known", code="unknown-host") from exc
+            raise Unavailable("the name is not known", code="unknown-host") from exc
         except ConnectionRefusedError as exc:
-            raise Unavailable(f"{self.where}: connection refused", code="connection-refused") from exc
+            raise Unavailable("connection refused", code="connection-refused") from exc
         except OSError as exc:
             # several addresses failing give one error with all of them in its text; the kind of each is enough
             reason = (
                 "connection refused" if "refused" in str(exc).lower() else exc.strerror or type(exc).__name__
             )
-            raise Unavailable(f"{self.where}: {reason}", code="no-connection") from exc
+            raise Unavailable(f"{reason}", code="no-connection") from exc
 
     async def _checked_address(self, loop: asyncio.AbstractEventLoop) -> str:
         """Return an address of the host, all of which are allowed: a name with one bad address is not trusted."""
@@ -341,5 +342,5 @@ class HttpClient:
             for address in addresses:
                 check_address(address, self._reach or ())
         except Rejected as exc:
-            raise Unavailable(f"{self.where}: {exc.message}", code=exc.code, hint=exc.hint) from exc
+            raise Unavailable(f"{exc.message}", code=exc.code, hint=exc.hint) from exc
         return addresses[0]

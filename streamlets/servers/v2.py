@@ -65,7 +65,7 @@ class V2Server:
 
     async def is_ready(self, model: str, version: str | None) -> bool:
         try:
-            answer = await self._get(_path(model, version) + "/ready")
+            answer = await self._get(_path(model, version) + "/ready", model)
         except (Unavailable, Broken):
             return False
         return answer.status == 200
@@ -75,8 +75,8 @@ class V2Server:
 
         Raises: Unavailable (`model-missing`) for a model that it does not know (yet); else as for any call.
         """
-        what = f"model {model} at {self._http.where}"
-        answer = await self._get(_path(model, version))
+        what = self._what(model)
+        answer = await self._get(_path(model, version), model)
         if answer.status in (400, 404):  # Triton answers 400 for a model that it does not know
             raise Unavailable(f"{what} is not there", code="model-missing")
         if answer.status == 501 and version is not None:
@@ -113,10 +113,10 @@ class V2Server:
             body = orjson.dumps(document)
         except orjson.JSONEncodeError as exc:
             raise Rejected("the values cannot be written as JSON", code="undecodable") from exc
-        answer = await self._http.send(head, body, self._timeout_s)
+        what = self._what(request.model)
+        answer = await self._http.send(head, body, self._timeout_s, what)
         if answer.status != 200:
             await self._refused(answer, request)
-        what = f"model {request.model} at {self._http.where}"
         found: _Inferred = decode_as(answer.body, _Inferred, what)
         self._served.add(key)
         try:
@@ -130,13 +130,15 @@ class V2Server:
     async def close(self) -> None:
         await self._http.close()
 
-    async def _get(self, path: str) -> Answer:
-        return await self._http.send(
-            self._http.head("GET", path), None, min(PROBE_TIMEOUT_S, self._timeout_s)
-        )
+    def _what(self, model: str) -> str:
+        return f"model {model} at {self._http.where}"
+
+    async def _get(self, path: str, model: str) -> Answer:
+        timeout_s = min(PROBE_TIMEOUT_S, self._timeout_s)
+        return await self._http.send(self._http.head("GET", path), None, timeout_s, self._what(model))
 
     async def _refused(self, answer: Answer, request: InferRequest) -> None:
-        what = f"model {request.model} at {self._http.where}"
+        what = self._what(request.model)
         if answer.status in (404, 409):
             served = (request.model, request.version) in self._served
             try:

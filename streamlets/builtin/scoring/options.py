@@ -1,0 +1,196 @@
+"""The options of `score`: what is asked, how, of whom."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from blueprints.expressions import ExpressionError, is_field, parse
+from blueprints.units import Duration
+from streamlets.errors import Rejected
+from streamlets.ports import OptionsBase
+from streamlets.servers.addresses import AllowList, parse_url
+
+NOT_YET = ("shard", "graph", "deadline", "fallback", "cache")
+PROTOCOLS_NOT_YET = ("v2-grpc", "kserve", "tensorflow", "seldon")
+
+
+class ServerOptions(OptionsBase):
+    """One model server."""
+
+    url: str = Field(
+        description="Where it listens: http or https. With `protocol: onnx` the path of the model's file."
+    )
+    headers: dict[str, SecretStr] = Field(
+        default={}, description="Headers of every call, such as `Authorization`."
+    )
+    path: str = Field(default="", description="A path before the protocol's own, behind a gateway.")
+    timeout: Duration | None = Field(
+        default=None, description="How long a call may take; instead of `score`'s own."
+    )
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="Its share of the calls, beside the others'."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_grpc(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "metadata" in value:
+            raise ValueError("'metadata' belongs to the gRPC protocol, which is not built yet; use 'headers'")
+        return value
+
+
+class BatchOptions(OptionsBase):
+    """How events are gathered into calls. While calls are in flight events gather; a free slot takes all that wait."""
+
+    max_events: int = Field(default=128, ge=1, le=10_000, description="The most events in one call.")
+    max_wait: Duration = Field(
+        default=Duration("5ms"),
+        description="How long events wait for a call to fill while others are in flight. With none in flight they go "
+        "at once.",
+    )
+
+    @field_validator("max_wait")
+    @classmethod
+    def _bounded(cls, value: Duration) -> Duration:
+        if value > 60.0:
+            raise ValueError("events wait at most 60s for a call to fill")
+        return value
+
+
+class PayloadOptions(OptionsBase):
+    """What the outlet `payloads` gets."""
+
+    mode: Literal["all", "request", "response"] = Field(
+        default="all", description="What was sent, what came back, or both."
+    )
+    per: Literal["call"] = Field(
+        default="call", description="One request and one response event for each call and source partition."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            for name in ("sample", "redact", "max_bytes"):
+                if name in value:
+                    raise ValueError(
+                        f"'{name}' of the payload log is not built yet; every call is logged whole"
+                    )
+            if value.get("per") == "event":
+                raise ValueError("'per: event' is not built yet; use 'per: call'")
+        return value
+
+
+class UpdateOptions(OptionsBase):
+    """What is done with model updates."""
+
+    allow: list[str] = Field(
+        default=[],
+        description="Which servers an update may name: scheme://host:port, such as `http://127.0.0.1:*`, "
+        "`https://*.models.example.org` or `http://10.0.0.0/8:8000`. `file:FOLDER` admits ONNX files in that folder.",
+    )
+    ready_within: Duration = Field(
+        default=Duration("60s"),
+        description="How long an update's servers may take to be ready before it is rejected.",
+    )
+
+    @field_validator("allow")
+    @classmethod
+    def _readable(cls, value: list[str]) -> list[str]:
+        AllowList([pattern for pattern in value if not pattern.startswith("file:")])
+        return value
+
+
+Server = Annotated[str, Field(description="The server's URL, or with `protocol: onnx` the file's path.")]
+
+
+class ScoreOptions(OptionsBase):
+    """The options of `score`."""
+
+    model: str = Field(min_length=1, max_length=200, description="The model's name at its servers.")
+    version: str | None = Field(
+        default=None, min_length=1, description="The version to ask for; by default the servers' choice."
+    )
+    servers: list[Server | ServerOptions] = Field(
+        min_length=1, max_length=100, description="The model's servers."
+    )
+    protocol: Literal["v2", "onnx"] = Field(
+        default="v2",
+        description="`v2`: Open Inference Protocol over REST. `onnx`: the file itself, in this process.",
+    )
+    inputs: dict[str, str | list[str]] = Field(
+        min_length=1,
+        description="Tensor ← a field, a list of fields stacked as columns, or a CEL expression over the fields.",
+    )
+    outputs: dict[str, str] = Field(
+        min_length=1, description="Field of the prediction ← tensor of the answer."
+    )
+    batch: BatchOptions = Field(default=BatchOptions(), description="How events are gathered into calls.")
+    concurrency: int = Field(default=4, ge=1, le=256, description="The most calls in flight.")
+    balance: Literal["least-outstanding", "round-robin"] = Field(
+        default="least-outstanding", description="Which server gets the next call."
+    )
+    include: list[str] = Field(
+        default=[], description="Fields of the event to copy into the prediction's `input`."
+    )
+    payloads: PayloadOptions = Field(
+        default=PayloadOptions(), description="The payload log on the outlet `payloads`."
+    )
+    updates: UpdateOptions = Field(
+        default=UpdateOptions(), description="Model updates on the inlet `updates`."
+    )
+    attempts: int = Field(
+        default=3, ge=1, le=20, description="Tries of a call that breaks, before its events are told apart."
+    )
+    timeout: Duration = Field(default=Duration("10s"), description="How long a call may take.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            for name in NOT_YET:
+                if name in value:
+                    raise ValueError(f"'{name}' is not built yet")
+            if value.get("protocol") in PROTOCOLS_NOT_YET:
+                raise ValueError(f"protocol '{value['protocol']}' is not built yet; there are v2 and onnx")
+            if value.get("balance") == "hash":
+                raise ValueError(
+                    "balance 'hash' is not built yet; there are least-outstanding and round-robin"
+                )
+            if value.get("concurrency") == "adaptive":
+                raise ValueError("concurrency 'adaptive' is not built yet; write a number of calls")
+        return value
+
+    @field_validator("inputs")
+    @classmethod
+    def _inputs(cls, value: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+        for tensor, source in value.items():
+            if isinstance(source, list):
+                if not source:
+                    raise ValueError(f"tensor '{tensor}' has no fields")
+            elif not is_field(source):
+                try:
+                    parse(source)
+                except ExpressionError as exc:
+                    raise ValueError(f"tensor '{tensor}': {exc}") from exc
+        return value
+
+    @field_validator("timeout")
+    @classmethod
+    def _positive(cls, value: Duration) -> Duration:
+        if not 0.0 < value <= 600.0:
+            raise ValueError("a call may take more than 0s and at most 10m")
+        return value
+
+    @model_validator(mode="after")
+    def _urls(self) -> ScoreOptions:
+        if self.protocol == "v2":
+            for server in self.servers:
+                url = server if isinstance(server, str) else server.url
+                try:
+                    parse_url(url)
+                except Rejected as exc:
+                    raise ValueError(f"server: {exc}") from exc
+        return self

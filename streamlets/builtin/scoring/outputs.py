@@ -1,0 +1,101 @@
+"""From answers to predictions: every tensor is checked in length, shape, type and finiteness before it is believed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from streamlets.builtin.scoring.datatypes import KINDS, NUMBER, PYTHON_TYPES, TEXT, A
+from streamlets.errors import Broken, Rejected
+from streamlets.inference import InferAnswer, ModelMetadata, Tensor, TensorSpec
+
+
+class Outputs:
+    """The mapping of a model's outputs, checked against its metadata."""
+
+    def __init__(self, given: Mapping[str, str], metadata: ModelMetadata | None) -> None:
+        """`given`: field of the prediction → tensor. Raises: Rejected (`tensor-mismatch`)."""
+        self._given = dict(given)
+        self.tensors = list(dict.fromkeys(given.values()))
+        self._specs: dict[str, TensorSpec] = {}
+        if metadata is not None and metadata.outputs:
+            self._specs = {spec.name: spec for spec in metadata.outputs}
+            missing = [name for name in self.tensors if name not in self._specs]
+            if missing:
+                there = ", ".join(f"{spec.name} {spec.datatype} {spec.shape}" for spec in metadata.outputs)
+                raise Rejected(
+                    "; ".join(f"there is no output '{name}'" for name in missing)
+                    + f"; the model gives {there}",
+                    code="tensor-mismatch",
+                )
+        keys = [orjson.dumps(field) + b":" for field in self._given]
+        self._starts = [b"{" + keys[0], *(b"," + key for key in keys[1:])]
+
+    def read(self, answer: InferAnswer, n: int, what: str) -> list[Tensor]:
+        """Return the mapped tensors, every one of them n rows of the right type.
+
+        Raises: Broken (`wrong-length`, `wrong-shape`, `wrong-type`, `not-finite`), saying which tensor.
+        """
+        by_name = {tensor.name: tensor for tensor in answer.outputs}
+        found = []
+        for name in self.tensors:
+            tensor = by_name.get(name)
+            if tensor is None:
+                raise Broken(f"{what}: the answer has no tensor '{name}'", code="wrong-shape")
+            self._check(tensor, n, what)
+            found.append(tensor)
+        return found
+
+    def _check(self, tensor: Tensor, n: int, what: str) -> None:
+        shape, data = tensor.shape, tensor.data
+        if not shape or shape[0] != n:
+            raise Broken(
+                f"{what}: '{tensor.name}' answers {shape[0] if shape else 'no'} of {n} rows",
+                code="wrong-length",
+            )
+        if math.prod(shape) != len(data):
+            raise Broken(
+                f"{what}: '{tensor.name}' is {shape} but holds {len(data)} values", code="wrong-shape"
+            )
+        kind = KINDS.get(tensor.datatype)
+        spec = self._specs.get(tensor.name)
+        if spec is not None:
+            width = math.prod(spec.shape[1:])
+            if -1 not in spec.shape[1:] and width != math.prod(shape[1:]) and spec.shape:
+                raise Broken(f"{what}: '{tensor.name}' is {shape}, not {spec.shape}", code="wrong-shape")
+            if kind != KINDS.get(spec.datatype):
+                raise Broken(
+                    f"{what}: '{tensor.name}' is {tensor.datatype[:20]}, not {spec.datatype}",
+                    code="wrong-type",
+                )
+        if kind is None:
+            raise Broken(f"{what}: '{tensor.name}' is of an unknown type", code="wrong-type")
+        if not set(map(type, data)) <= PYTHON_TYPES[kind]:
+            raise Broken(f"{what}: '{tensor.name}' holds what is not {A[kind]}", code="wrong-type")
+        # The sum is finite where all values are, but for sums beyond the largest double.
+        if kind == NUMBER and not math.isfinite(sum(data)) and not all(map(math.isfinite, data)):
+            raise Broken(f"{what}: '{tensor.name}' holds NaN or infinity", code="not-finite")
+
+    def encode(self, tensors: list[Tensor], n: int) -> list[bytes]:
+        """Return the rows' predictions as JSON objects without their closing brace."""
+        encoded = {tensor.name: _values(tensor, n) for tensor in tensors}
+        columns = [encoded[name] for name in self._given.values()]
+        start = self._starts[0]
+        rows = [start + value for value in columns[0]]
+        for start, column in zip(self._starts[1:], columns[1:], strict=True):
+            rows = [row + start + value for row, value in zip(rows, column, strict=True)]
+        return rows
+
+
+def _values(tensor: Tensor, n: int) -> list[bytes]:
+    """Return each row's value as JSON: a scalar where a row has one, else a list."""
+    width = len(tensor.data) // n
+    if width != 1:
+        rows: list[Any] = [tensor.data[i : i + width] for i in range(0, len(tensor.data), width)] or [[]] * n
+        return [orjson.dumps(row) for row in rows]
+    if KINDS.get(tensor.datatype) == TEXT:
+        return [orjson.dumps(value) for value in tensor.data]
+    return orjson.dumps(tensor.data)[1:-1].split(b",")  # numbers hold no comma: one call for the whole column
