@@ -6,8 +6,8 @@ that failed the last one that was made with it alone. Earlier attempts are a num
 number of their rows, in the release of the predictions.
 
 CloudEvents types `org.kubeflow.serving.inference.request` and `.response`, with KServe's extensions
-`inferenceservicename`, `namespace`, `component`, and `requestid`, the same in both. The data are JSON bodies of the
-Open Inference Protocol:
+`inferenceservicename`, `namespace`, `component`, our `modelname` and `modelversion`, and `requestid`, the same in
+both. The data are JSON bodies of the Open Inference Protocol:
 
     request   {"id", "inputs": [{"name", "shape", "datatype", "parameters": {"columns": [field, …]}, "data": flat}],
                "parameters": {"events": [id, …], "partition": n}}
@@ -71,7 +71,10 @@ class PayloadLog:
             first_offset = batch.deliveries[indexes[places[0]]].offset
             request_id = self._derived(batch, first_offset, events)
             parameters: dict[str, Any] = {"events": events, "partition": batch.partition}
-            extensions = {**self._extensions, "requestid": request_id}
+            extensions = {**self._extensions, "requestid": request_id, "modelname": self._model}
+            served = call.version if isinstance(call, Answered) else version
+            if served is not None:
+                extensions["modelversion"] = served
             if self._has_requests:
                 taken = rows[places[0] : places[-1] + 1]
                 body: dict[str, Any] = {
@@ -86,7 +89,6 @@ class PayloadLog:
             if self._has_responses:
                 body = {"model_name": self._model, "id": request_id}
                 if isinstance(call, Answered):
-                    version = call.version
                     first, last = results[places[0]], results[places[-1]]
                     assert not isinstance(first, Failure)
                     assert not isinstance(last, Failure)
@@ -103,8 +105,8 @@ class PayloadLog:
                         "code": failure.error.code,
                         "attempts": failure.attempts,
                     }
-                if version is not None:
-                    body["model_version"] = version
+                if served is not None:
+                    body["model_version"] = served
                 emits.append(self._emit(RESPONSE_TYPE, request_id, body, batch, extensions, time))
         return emits
 

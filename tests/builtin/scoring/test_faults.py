@@ -367,6 +367,12 @@ def test_the_payload_log_has_each_row_once_under_the_call_that_decided_it() -> N
             emits = of(outcome, "payloads")
             assert len({e.id for e in emits}) == len(emits)
             assert all(e.partition == 2 and e.parent == -1 for e in emits)
+            named = [
+                e.extensions["modelname"] + "@" + e.extensions.get("modelversion", "")
+                for e in emits
+                if e.extensions
+            ]
+            assert named.count("delay@1") == 2 * sum("error" not in body for body in answers)
             again = of(await driver.give(events(values, partition=2), 2), "payloads")
             assert [e.id for e in again] == [e.id for e in emits]  # the same calls again give the same ids
 
