@@ -50,9 +50,9 @@ def _place(exc: Exception, file: str, base_dir: Path) -> str:
     own = [frame for frame in frames if frame.filename == file] or frames
     if not own:
         return "an unknown place"
-    path = Path(own[-1].filename)
-    if path.is_relative_to(base_dir):
-        path = path.relative_to(base_dir)
+    path, folder = Path(own[-1].filename), base_dir.resolve()
+    if path.is_relative_to(folder):
+        path = path.relative_to(folder)
     return f"{path}:{own[-1].lineno}"
 
 

@@ -38,7 +38,8 @@ def load(target: str, base_dir: Path) -> Any:
     parts = module_name.split(".")
     if not name.isidentifier() or not all(part.isidentifier() for part in parts):
         raise CannotImport(f"'{target}' is not written as package.module:name")
-    module = _module(module_name, base_dir.resolve())
+    base_dir = base_dir.resolve()
+    module = _module(module_name, base_dir)
     try:
         return getattr(module, name)
     except AttributeError:

@@ -304,11 +304,13 @@ def test_an_event_that_breaks_the_function_is_a_dead_letter_and_its_neighbours_g
 @KINDS
 def test_a_reason_names_streamlet_exception_and_place_and_never_what_it_said(
     function: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here = Path(__file__)
+    monkeypatch.chdir(here.parent)
     lines = here.read_text().splitlines()
     line = next(i for i, text in enumerate(lines, 1) if 'KeyError("hunter2")' in text)
-    outcome = run(function, ns(1, -1), base_dir=here.parent)
+    outcome = run(function, ns(1, -1), base_dir=Path("."))
     assert outcome.dead[0].reason == f"it: KeyError at {here.name}:{line}"
 
 
