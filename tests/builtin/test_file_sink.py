@@ -408,11 +408,15 @@ def test_a_name_that_promises_another_format_is_refused(path: str) -> None:
 # --- killed, for real
 
 
-def program(folder: Path, count: int, fault: str = "") -> int:
+def program(folder: Path, given: Path | int, fault: str = "") -> tuple[int, str]:
+    """Return the exit code and what was printed of a run of `sink_program`, killed at the fault."""
     command = [sys.executable, "-m", "tests.builtin.sink_program"]
-    command += [str(folder / "log.db"), str(folder / "out.jsonl"), str(count)]
+    command += [str(folder / "log.db"), str(folder / "out.jsonl"), str(given)]
     environment = os.environ | {"STREAMLETS_FAULT": fault}
-    return subprocess.run(command, env=environment, timeout=60, check=False).returncode
+    done = subprocess.run(
+        command, env=environment, timeout=60, check=False, stdout=subprocess.PIPE, text=True
+    )
+    return done.returncode, done.stdout
 
 
 @pytest.mark.slow
@@ -429,12 +433,26 @@ def program(folder: Path, count: int, fault: str = "") -> int:
 )
 def test_killed_at_any_step_each_flight_is_in_the_file_once(faults: list[str], tmp_path: Path) -> None:
     for fault in faults:
-        assert program(tmp_path, 3000, fault) == -9
-    assert program(tmp_path, 3000) == 0
+        assert program(tmp_path, 3000, fault)[0] == -9
+    assert program(tmp_path, 3000) == (0, "0\n")
     lines = (tmp_path / "out.jsonl").read_bytes().splitlines()
     flights = [json.loads(text) for text in lines]
     assert len({flight["id"] for flight in flights}) == len(flights) == 3000
     assert [flight["time"] for flight in flights] == sorted(flight["time"] for flight in flights)
+
+
+@pytest.mark.slow
+def test_killed_at_any_step_each_line_of_a_file_is_an_event_once_or_a_dead_letter_once(
+    tmp_path: Path,
+) -> None:
+    lines = tmp_path / "in.jsonl"
+    lines.write_text("".join(f"{n}\n" if n % 100 else "broken\n" for n in range(5000)))
+    for fault in ("release.commit:kill:3", "release.committed:kill:2", "file-sink.synced:kill:2"):
+        assert program(tmp_path, lines, fault)[0] == -9
+    assert program(tmp_path, lines) == (0, "50\n")
+    events = [json.loads(text) for text in (tmp_path / "out.jsonl").read_bytes().splitlines()]
+    assert [event["data"] for event in events] == [n for n in range(5000) if n % 100]
+    assert len({event["id"] for event in events}) == 4950
 
 
 @pytest.mark.slow
