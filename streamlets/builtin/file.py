@@ -249,14 +249,9 @@ class _Reader:
             raise self._replaced(
                 "it does not begin as it did when it was begun: it was replaced or truncated"
             )
-        if not self._is_zipped and os.fstat(self._raw.fileno()).st_size < offset:
-            raise self._replaced(
-                f"it is shorter than the {offset} bytes that were read of it: it was truncated"
-            )
-        if self._file.seek(offset) != offset:
-            raise self._replaced(
-                f"it is shorter than the {offset} bytes that were read of it: it was truncated"
-            )
+        is_short = not self._is_zipped and os.fstat(self._raw.fileno()).st_size < offset
+        if is_short or self._file.seek(offset) != offset:
+            raise self._shorter(offset)
         self._head = head
         self.offset = offset
 
@@ -268,9 +263,7 @@ class _Reader:
         if self._is_zipped:
             return
         if ours.st_size < self.offset:
-            raise self._replaced(
-                f"it is shorter than the {self.offset} bytes that were read of it: it was truncated"
-            )
+            raise self._shorter(self.offset)
         if os.pread(self._raw.fileno(), len(self._head), 0) != self._head:
             raise self._replaced("it was written anew while it was read")
 
@@ -317,6 +310,9 @@ class _Reader:
             if part.endswith(b"\n"):
                 return skipped, True
         return skipped, False
+
+    def _shorter(self, offset: int) -> Fatal:
+        return self._replaced(f"it is shorter than the {offset} bytes that were read of it: it was truncated")
 
     def _replaced(self, why: str) -> Fatal:
         return Fatal(
