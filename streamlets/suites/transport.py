@@ -501,9 +501,10 @@ class TransportSuite:
     @story
     async def test_a_partition_with_much_does_not_starve_one_with_little(self, scene: Scene) -> None:
         topic = await scene.topic(4)
-        await scene.append(topic, *range(4000))
+        await scene.append(topic, *range(2000))
         for partition in (1, 2, 3):
             await scene.append(topic, *range(20), partition=partition)
+        await scene.append(topic, *range(2000, 4000))
         consumer = await scene.join(topic)
         out: list[Delivery] = []
         while len(out) < 4060:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -77,14 +79,25 @@ class Cursor(msgspec.Struct):
                 self.taken += 1
         return True
 
-    def take(self, count: int) -> list[Delivery]:
-        """Return up to `count` deliveries at hand, oldest first."""
+    @property
+    def head_ms(self) -> int:
+        """When the next delivery at hand was appended."""
+        return self.decoded[self.taken].timestamp_ms
+
+    def take(self, count: int, until_ms: float) -> list[Delivery]:
+        """Return up to `count` deliveries at hand, oldest first, appended no later than `until_ms`; one at least."""
         out = self.decoded[self.taken : self.taken + count]
+        if out[-1].timestamp_ms > until_ms:
+            out = out[: max(1, bisect_right(out, until_ms, key=_appended_ms))]
         self.taken += len(out)
         self.position = out[-1].offset + 1
         if self.taken == len(self.decoded) and not self.ahead:
             self.position = self.read_to
         return out
+
+
+def _appended_ms(delivery: Delivery) -> int:
+    return delivery.timestamp_ms
 
 
 def decoded_chunk(partition: TopicPartition, last: int, body: bytes) -> list[Delivery]:
@@ -146,6 +159,9 @@ class EmbeddedConsumer:
         while True:
             if self._reading is not None and self._reading.done():
                 self._take_in()
+            if self._reading is not None and self._is_starved():
+                await asyncio.wait([self._reading])
+                continue
             out = self._take(max_events)
             self._read_ahead(max_events)
             if out:
@@ -184,31 +200,40 @@ class EmbeddedConsumer:
         self._topology = topology
 
     def _take(self, max_events: int) -> list[Delivery]:
-        """Return what is at hand, an equal share of every partition, a different one first each time."""
+        """Return what is at hand in the order of its appending; what was appended at one time in equal shares.
+
+        A partition that fell behind is served first. Else a short partition of a backlog would be through before the
+        others, and whoever looks at all of them together would see a mixture that never was.
+        """
         ready = [cursor for cursor in self._cursors.values() if not cursor.is_paused and cursor.has_some()]
-        if not ready:
-            return []
         self._turn += 1
-        turn = self._turn % len(ready)
-        out: list[Delivery] = []
-        by_place: list[list[Delivery]] = [[] for _ in ready]
-        open_ = [*range(turn, len(ready)), *range(turn)]
+        taken: dict[int, list[Delivery]] = {}
         room = max_events
-        while room > 0 and open_:
-            share = max(1, room // len(open_))
-            still = []
-            for index in open_:
-                if room <= 0:
-                    break
-                got = ready[index].take(min(share, room))
-                by_place[index] += got
-                room -= len(got)
-                if ready[index].has_some():
-                    still.append(index)
-            open_ = still
-        for got in by_place:
+        while room > 0 and ready:
+            heads = [cursor.head_ms for cursor in ready]
+            oldest = min(heads)
+            until_ms = min((head for head in heads if head > oldest), default=math.inf)
+            first = [cursor for cursor, head in zip(ready, heads) if head == oldest]
+            turn = self._turn % len(first)
+            share = max(1, room // len(first))
+            for cursor in (*first[turn:], *first[:turn]):
+                if room > 0:
+                    got = cursor.take(min(share, room), until_ms)
+                    taken.setdefault(cursor.place, []).extend(got)
+                    room -= len(got)
+            ready = [cursor for cursor in ready if cursor.has_some()]
+        out: list[Delivery] = []
+        for got in taken.values():
             out += got
         return out
+
+    def _is_starved(self) -> bool:
+        """Return whether a partition has more in the log, but nothing at hand: its share would be passed over."""
+        ends = self._log.board.ends
+        return any(
+            not cursor.is_paused and cursor.read_to < ends[cursor.place][1] and not cursor.has_some()
+            for cursor in self._cursors.values()
+        )
 
     def _read_ahead(self, max_events: int) -> None:
         """Begin to read what the log has for the partitions that have little at hand, unless a read is under way."""
