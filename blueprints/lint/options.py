@@ -66,7 +66,9 @@ def report_problem(
     """Report what a streamlet's type says of an option, at the option's place, unless that was reported already."""
     node = streamlet.given
     path, name = named_path(node, problem), streamlet.name
-    if reader is not None and any(path[: len(p)] == p or p[: len(path)] == path for p in reader.spoiled):
+    if reader is not None and any(
+        path[: len(p)] == p or (path and p[: len(path)] == path) for p in reader.spoiled
+    ):
         return  # what could not be filled in or is no secret has been said
     if problem.severity == "error":
         streamlet.is_sound = False

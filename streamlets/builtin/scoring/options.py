@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -11,9 +11,6 @@ from blueprints.units import Duration
 from streamlets.errors import Rejected
 from streamlets.ports import OptionsBase
 from streamlets.servers.addresses import AllowList, parse_url
-
-NOT_YET = ("shard", "graph", "deadline", "fallback", "cache")
-PROTOCOLS_NOT_YET = ("v2-grpc", "kserve", "tensorflow", "seldon")
 
 
 class ServerOptions(OptionsBase):
@@ -32,13 +29,6 @@ class ServerOptions(OptionsBase):
     weight: float = Field(
         default=1.0, gt=0, le=1000, description="Its share of the calls, beside the others'."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_grpc(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "metadata" in value:
-            raise ValueError("'metadata' belongs to the gRPC protocol, which is not built yet; use 'headers'")
-        return value
 
 
 class BatchOptions(OptionsBase):
@@ -68,19 +58,6 @@ class PayloadOptions(OptionsBase):
     per: Literal["call"] = Field(
         default="call", description="One request and one response event for each call and source partition."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_yet(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            for name in ("sample", "redact", "max_bytes"):
-                if name in value:
-                    raise ValueError(
-                        f"'{name}' of the payload log is not built yet; every call is logged whole"
-                    )
-            if value.get("per") == "event":
-                raise ValueError("'per: event' is not built yet; use 'per: call'")
-        return value
 
 
 class UpdateOptions(OptionsBase):
@@ -145,23 +122,6 @@ class ScoreOptions(OptionsBase):
         default=3, ge=1, le=20, description="Tries of a call that breaks, before its events are told apart."
     )
     timeout: Duration = Field(default=Duration("10s"), description="How long a call may take.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_yet(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            for name in NOT_YET:
-                if name in value:
-                    raise ValueError(f"'{name}' is not built yet")
-            if value.get("protocol") in PROTOCOLS_NOT_YET:
-                raise ValueError(f"protocol '{value['protocol']}' is not built yet; there are v2 and onnx")
-            if value.get("balance") == "hash":
-                raise ValueError(
-                    "balance 'hash' is not built yet; there are least-outstanding and round-robin"
-                )
-            if value.get("concurrency") == "adaptive":
-                raise ValueError("concurrency 'adaptive' is not built yet; write a number of calls")
-        return value
 
     @field_validator("inputs")
     @classmethod
