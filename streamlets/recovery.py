@@ -57,9 +57,11 @@ class Recovery(Generic[R, A]):
         random: random.Random,
         waiting: Callable[[str | None], None],
         lone_is_at_fault: bool,
+        in_order: bool = False,
     ) -> None:
         """`waiting` is told what is waited for, and None when it is over.
 
+        `in_order`: no row is answered before one that stands before it, because answering changes a state.
         `lone_is_at_fault`: whether a row that breaks is to blame when there was never another one to compare it
         with. True for functions in this process, False for servers, which may be sick.
         """
@@ -67,6 +69,7 @@ class Recovery(Generic[R, A]):
         self.clock = clock
         self.random = random
         self.lone_is_at_fault = lone_is_at_fault
+        self.in_order = in_order
         self.answered = 0  # calls answered well so far, in all runs
         self.last_good: R | None = None
         self.healed_s = float("-inf")
@@ -134,6 +137,9 @@ class _Run(Generic[R, A]):
         self.call = call
         self.results: list[A | Failure | None] = [None] * len(rows)
         self.tries = [0] * len(rows)
+        self.broken = [0] * len(
+            rows
+        )  # of the tries, those that broke: only they speak against a row that breaks
         self.waits = 0
         self.suspected = (
             -1
@@ -174,6 +180,12 @@ class _Run(Generic[R, A]):
             elif fault.is_broken:
                 self.recovery.healed_s = self.recovery.clock.monotonic_s()
             return
+        if self.recovery.in_order:
+            await self.split(lo, mid, first)
+            second = await self.once(mid, hi)
+            if second is not None:
+                await self.split(mid, hi, second)
+            return
         second = await self.once(mid, hi)
         if second is None:
             await self.split(lo, mid, first)
@@ -193,7 +205,8 @@ class _Run(Generic[R, A]):
         found: _Fault | None = fault
         alone = 1
         while found is not None and found.is_broken:
-            if self.recovery.is_flaky and alone < FLAKY_ATTEMPTS:
+            is_early = self.broken[at] < self.recovery.attempts  # it came here with rows that were refused
+            if is_early or (self.recovery.is_flaky and alone < FLAKY_ATTEMPTS):
                 await self.recovery.wait(str(found.error), self.recovery.random.uniform(0.0, BASE_S))
             elif self.is_proof(found):
                 break
@@ -270,6 +283,7 @@ class _Run(Generic[R, A]):
                 self.suspected = recovery.answered
             for at in range(lo, hi):
                 self.tries[at] += 1
+                self.broken[at] += isinstance(error, Broken)
             return _Fault(error, answered_before)
 
     async def back_off(self, error: Unavailable | Rejected | Broken) -> None:

@@ -303,3 +303,56 @@ def test_the_reason_for_waiting_is_told_and_withdrawn_when_nobody_waits_any_more
         assert told[-1] is None
 
     asyncio.run(main())
+
+
+def test_in_order_no_row_is_answered_before_one_that_stands_before_it_and_the_bound_holds() -> None:
+    async def main() -> None:
+        for n in (1, 2, 7, 31, 128):
+            for culprits in [{at} for at in range(n)] + [{0, n // 2, n - 1}]:
+                answered: list[int] = []
+
+                def fault(
+                    rows: Sequence[int],
+                    number: int,
+                    culprits: set[int] = culprits,
+                    answered: list[int] = answered,
+                ) -> Exception | None:
+                    if culprits.intersection(rows):
+                        return rejected()
+                    answered.extend(rows)
+                    return None
+
+                target = Target(fault)
+                work: Recovery[int, int] = Recovery(
+                    attempts=3,
+                    clock=Time(),
+                    random=random.Random(1),
+                    waiting=lambda reason: None,
+                    lone_is_at_fault=True,
+                    in_order=True,
+                )
+                results = await work.run(range(n), target)
+                assert {i for i, r in enumerate(results) if isinstance(r, Failure)} == culprits
+                assert answered == [i for i in range(n) if i not in culprits]
+                if len(culprits) == 1:
+                    assert target.calls - 1 <= 2 * math.log2(n) + 1
+
+    asyncio.run(main())
+
+
+def test_a_row_that_breaks_once_after_it_was_refused_with_a_neighbour_is_tried_again() -> None:
+    async def main() -> None:
+        has_broken: list[int] = []
+
+        def fault(rows: Sequence[int], number: int) -> Exception | None:
+            if 1 in rows:
+                return rejected()
+            if 0 in rows and not has_broken:
+                has_broken.append(number)
+                return broken()
+            return None
+
+        results = await recovery(Time(), lone=True).run(range(4), Target(fault))
+        assert [isinstance(r, Failure) for r in results] == [False, True, False, False]
+
+    asyncio.run(main())

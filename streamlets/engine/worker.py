@@ -211,6 +211,7 @@ class Worker:
             streams = stream_topics(plan, streamlet.name, inlets)
             entering = [topic for topic in streams.values() if topic.external]
             contract = _contract(entering[0]) if entering else None
+            overlap = component.overlap if streamlet.overlap is None else streamlet.overlap
             stage = Stage(
                 streamlet=built,
                 inlets={topic.log_name: port for port, topic in streams.items()},
@@ -223,9 +224,11 @@ class Worker:
                     random=self._random,
                     waiting=gauges.wait_on,
                     lone_is_at_fault=True,
+                    in_order=overlap
+                    == 1,  # then `process` may change state, which is the fold of the log's order
                 ),
                 start=streamlet.start,
-                overlap=component.overlap if streamlet.overlap is None else streamlet.overlap,
+                overlap=overlap,
                 max_events=component.max_events,
                 holds=component.holds,
                 tables=list(tables.values()),
