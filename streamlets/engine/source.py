@@ -137,8 +137,9 @@ class SourceStage:
             offset = committed.get(where)
             is_same = offset == (None if row is None else row.offset)
             # At-least-once writes the position before the offset that goes with it.
-            is_ahead = not self._atomic and row is not None and (offset is None or offset < row.offset)
-            if not is_same and not is_ahead:
+            # … and nobody fences it: one that was thought dead may have come back and saved an older one.
+            is_left = not self._atomic and row is not None
+            if not is_same and not is_left:
                 raise Fatal(
                     f"{self.name}: the position of split {where.partition} is true at release "
                     f"{row.offset if row is not None else 'none'}, but the group has {offset}",

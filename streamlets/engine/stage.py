@@ -252,6 +252,16 @@ class Stage:
             before, committed = committed, (await self._consumer.committed([where]))[where]
             if before == committed:
                 break
+        if not self._atomic and row is not None:
+            # Nobody fences what is written at-least-once: one that was thought dead has come back and saved its own.
+            log.warning(
+                "state.behind streamlet=%s topic=%s partition=%d committed=%s state=%d",
+                self.name,
+                *_place(where),
+                committed,
+                row.offset,
+            )
+            return committed, state, row
         raise Fatal(
             f"{self.name}: the group's offset in {where.topic}/{where.partition} is {committed}, "
             f"but its state is true at {row.offset if row else 'no offset'}",
