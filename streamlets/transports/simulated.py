@@ -300,6 +300,7 @@ class SimulatedConsumer:
         for partition in self._weather.order(list(by_partition)):
             for record in by_partition[partition]:
                 await self._before("release.record")
+                self._log.unfenced += member.is_out
                 self._log.append(record)
         await self._before("release.commit")
         self._group.require(member, release.offsets)

@@ -291,6 +291,7 @@ class SimulatedLog:
         self.specs: dict[str, TopicSpec] = {}
         self.commits: list[Commit] = []
         self.step = 0
+        self.unfenced = 0  # appends of members that were out of their group already, where nothing is atomic
         self.changes = 0  # whatever somebody may wait for
         self._partitions: dict[str, list[Partition]] = {}
         self._groups: dict[str, Group] = {}

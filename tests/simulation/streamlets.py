@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from streamlets.errors import Broken, Rejected
+from streamlets.errors import Broken, Rejected, Unavailable
 from streamlets.event import window_id
-from streamlets.ports import Batch, Context, DeadLetter, Emit, Inlet, OptionsBase, Outcome, Outlet
+from streamlets.ports import Batch, Context, DeadLetter, Emit, Inlet, OptionsBase, Outcome, Outlet, Portion
 
 
 def fold(chain: int, value: int) -> int:
@@ -36,34 +36,49 @@ def count_step(n: int, chain: int, value: int) -> tuple[int, int, list[tuple[str
     return n, chain, emits
 
 
-class NoOptions(OptionsBase):
-    pass
+def is_refused(value: int) -> bool:
+    """Return whether a refusing `Count` refuses a value."""
+    return value % 17 == 0
+
+
+class CountOptions(OptionsBase):
+    refuses: bool = False
+    flaky: float = 0.0
 
 
 class Count:
-    """Counts in small state, filters a third, emits up to three for one."""
+    """Counts in small state, filters a third, emits up to three for one; may refuse some, or fail now and then."""
 
-    Options: type[BaseModel] = NoOptions
+    Options: type[BaseModel] = CountOptions
     inlets = (Inlet("in"),)
     outlets = (Outlet("out"), Outlet("also"))
     overlap = 1
     max_events = 40
 
-    def __init__(self, options: NoOptions, context: Context) -> None:
+    def __init__(self, options: CountOptions, context: Context) -> None:
+        self._options = options
         self._clock = context.clock
         self._random = context.random
+        self._failed: set[tuple[int, int]] = set()
 
     async def process(self, batch: Batch) -> Outcome:
         n, chain = batch.state.get("n", 0), batch.state.get("chain", 0)
         emits: list[Emit] = []
         filtered: list[int] = []
         for parent, delivery in enumerate(batch.deliveries):
-            n, chain, found = count_step(n, chain, orjson.loads(delivery.value or b"")["v"])
+            value = orjson.loads(delivery.value or b"")["v"]
+            if self._options.refuses and is_refused(value):
+                raise Rejected("a multiple of 17", code="seventeen")
+            n, chain, found = count_step(n, chain, value)
             if not found:
                 filtered.append(parent)
             for index, (port, data) in enumerate(found):
                 emits.append(Emit(port, orjson.dumps(data), parent, index))
         batch.state.set("n", n)
+        places = {(batch.partition, delivery.offset) for delivery in batch.deliveries}
+        if self._failed.isdisjoint(places) and self._random.random() < self._options.flaky:
+            self._failed |= places  # once each: no event fails as often as it may be tried
+            raise RuntimeError("now and then")
         if self._random.random() < 0.3:
             await self._clock.sleep(self._random.random() * 0.02)
         batch.state.set("chain", chain)
@@ -203,3 +218,43 @@ class Tumble(KeyWindows):
     """Holds a run of consecutive events of one partition: a tumbling window with a longest wait."""
 
     Options: type[BaseModel] = TumbleOptions
+
+
+class TicksOptions(OptionsBase):
+    splits: int = 2
+    events: int = 50
+
+
+class Ticks:
+    """A source: each split counts up to its last event; one in ten cannot be decoded."""
+
+    Options: type[BaseModel] = TicksOptions
+    outlets = (Outlet("out"),)
+
+    def __init__(self, options: TicksOptions, context: Context) -> None:
+        self._options = options
+        self._clock = context.clock
+        self._random = context.random
+
+    def splits(self) -> list[str]:
+        return [f"split{number}" for number in range(self._options.splits)]
+
+    async def read(self, split: str, position: Any, max_events: int) -> Portion:
+        await self._clock.sleep(self._random.random() * 0.5)
+        if self._random.random() < 0.05:
+            raise Unavailable("the ticks are away")
+        first = int(position or 0)
+        last = min(first + self._random.randint(1, 12), self._options.events)
+        emits, dead = [], []
+        for number in range(first, last):
+            if is_garbled(number):
+                dead.append((f"{split} {number}".encode(), "undecodable", "no tick"))
+            else:
+                data = orjson.dumps({"split": split, "v": number})
+                emits.append(Emit("out", data, id=f"{split}-{number}", type="test.tick", key=split.encode()))
+        return Portion(emits, last, ended=last == self._options.events, dead=dead)
+
+
+def is_garbled(number: int) -> bool:
+    """Return whether a tick of `Ticks` cannot be decoded."""
+    return number % 10 == 7

@@ -5,22 +5,14 @@ import pytest
 from tests.simulation.run import simulate
 from tests.simulation.worlds import WORLDS
 
-FAST = 50 // len(WORLDS) + 1  # seeds of each world in the fast suite
-SLOW = 1000 // len(WORLDS) + 1
+FAST = -(-50 // len(WORLDS))  # seeds of each world in the fast suite
+SLOW = -(-1000 // len(WORLDS))
 BLOCK = 50  # seeds of one slow test, so that they can be shared out
 
-# What must have happened in the fast seeds of each world, else they prove nothing.
-POWER = {"delay", "crash", "aborted", "fenced", "unknown-done", "unknown-undone", "unknown-later-done"} | {
-    "unknown-later-undone",
-    "compaction",
-    "expel",
-    "freeze",
-    "full",
-    "rebalance",
-    "repeat",
-    "scale",
-    "shut-down",
-}
+# What must have happened, else the runs prove nothing.
+OFTEN = {"delay", "crash", "aborted", "fenced", "compaction", "scale", "shut-down"}
+ALL = OFTEN | {"unknown-done", "unknown-undone", "unknown-later-done", "unknown-later-undone"}
+ALL |= {"cancelled", "expel", "freeze", "full", "rebalance"}
 
 
 def storms(world: str, first: int, count: int) -> set[str]:
@@ -37,14 +29,22 @@ def storms(world: str, first: int, count: int) -> set[str]:
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_every_promise_is_kept_and_every_fault_did_fire(world):
-    assert storms(world, 0, FAST) >= POWER
+def test_every_promise_is_kept_and_faults_did_fire(world):
+    assert storms(world, 0, FAST) >= OFTEN
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("block", range((SLOW + BLOCK - 1) // BLOCK))
+@pytest.mark.parametrize("block", range(-(-SLOW // BLOCK)))
 @pytest.mark.parametrize("world", WORLDS)
 def test_every_promise_is_kept_in_a_thousand_storms(world, block):
     first = FAST + block * BLOCK
-    storms(world, first, min(BLOCK, FAST + SLOW - first))
+    count = min(BLOCK, FAST + SLOW - first)
+    fired = storms(world, first, count)
+    assert count < BLOCK or fired >= ALL
+
+
+def test_a_seed_tells_the_same_story_each_time():
+    first, second = simulate("copy", 7), simulate("copy", 7)
+    assert first.storm.story == second.storm.story
+    assert len(first.storm.story) > 20

@@ -21,7 +21,9 @@ from tests.simulation.verifier import (
     Expected,
     Finding,
     StageFacts,
+    all_seen,
     check_mapping,
+    check_source,
     check_windows,
 )
 
@@ -41,6 +43,8 @@ class World:
     checks: list[Check]
     servers: list[SimulatedServer] = field(default_factory=list)
     workers: int = 1
+    is_done: Callable[[SimulatedLog], bool] = lambda log: True
+    """Whether what no group's offset tells has come to its end too."""
 
 
 def streamlet(
@@ -93,7 +97,7 @@ def facts(plan: Plan, name: str, inlet: str = "in") -> StageFacts:
     return StageFacts(
         name,
         plan.group(name),
-        plan.topics[one.inlets[inlet]].log_name,
+        plan.topics[one.inlets[inlet]].log_name if one.inlets else plan.state_topic(name),
         {port: plan.topics[topic].log_name for port, topic in one.outlets.items()},
         plan.state_topic(name),
         plan.dead_letters.log_name,
@@ -164,15 +168,86 @@ def copy(storm: Storm) -> World:
     def forward(state: dict[str, Any], delivery: Delivery) -> Expected:
         return Expected("out", [("out", {"v": _value(delivery)})])
 
-    data = [{"v": draw.randrange(10_000)} for _ in range(draw.randint(20, 250))]
+    data = [{"v": draw.randrange(10_000)} for _ in range(draw.randint(20, 200))]
     return World(
         plan,
-        arrivals(storm, "copy.values", partitions, data, 20.0),
+        arrivals(storm, "copy.values", partitions, data, 14.0),
         [
             lambda log: check_mapping(log, facts(plan, "count"), count),
             lambda log: check_mapping(log, facts(plan, "forward"), forward),
         ],
         workers=draw.randint(1, 3),
+    )
+
+
+def state(storm: Storm) -> World:
+    """Small state where batches are cut: some events are refused, and the streamlet fails now and then."""
+    draw = storm.random
+    partitions = draw.randint(1, 3)
+    flaky = draw.choice([0.0, 0.05, 0.2])
+    plan = make_plan(
+        "state",
+        _delivery(storm),
+        [
+            streamlet(
+                "count",
+                {"in": "values"},
+                {"out": "counted", "also": "sevens"},
+                "Count",
+                refuses=True,
+                flaky=flaky,
+            )
+        ],
+        {"values": partitions, "counted": partitions},
+    )
+
+    def count(state: dict[str, Any], delivery: Delivery) -> Expected:
+        value = _value(delivery)
+        assert value is not None
+        if own.is_refused(value):
+            return Expected("dead-lettered", (), "seventeen")
+        state["n"], state["chain"], found = own.count_step(state.get("n", 0), state.get("chain", 0), value)
+        return Expected("out" if found else "filtered", found)
+
+    data = [{"v": draw.randrange(10_000)} for _ in range(draw.randint(20, 150))]
+    return World(
+        plan,
+        arrivals(storm, "state.values", partitions, data, 14.0),
+        [lambda log: check_mapping(log, facts(plan, "count"), count)],
+        workers=draw.randint(1, 3),
+    )
+
+
+def source(storm: Storm) -> World:
+    """A source with several splits, and a stage after it."""
+    draw = storm.random
+    splits, events, partitions = draw.randint(1, 4), draw.randint(5, 60), draw.randint(1, 3)
+    plan = make_plan(
+        "source",
+        _delivery(storm),
+        [
+            streamlet("ticks", {}, {"out": "ticks"}, "Ticks", splits=splits, events=events),
+            streamlet("forward", {"in": "ticks"}, {"out": "copies"}, "Picky", refuses=False),
+        ],
+        {"ticks": partitions, "copies": partitions},
+    )
+    ticks = {
+        f"split{number}": [-n if own.is_garbled(n) else n for n in range(events)] for number in range(splits)
+    }
+    n_ticks = sum(n >= 0 for numbers in ticks.values() for n in numbers)
+
+    def forward(state: dict[str, Any], delivery: Delivery) -> Expected:
+        return Expected("out", [("out", {"v": _value(delivery)})])
+
+    return World(
+        plan,
+        [],
+        [
+            lambda log: check_source(log, facts(plan, "ticks"), ticks),
+            lambda log: check_mapping(log, facts(plan, "forward"), forward),
+        ],
+        workers=draw.randint(1, 3),
+        is_done=lambda log: len({s.delivery.value for s in all_seen(log, "source.ticks")}) == n_ticks,
     )
 
 
@@ -196,7 +271,7 @@ def reject(storm: Storm) -> World:
     data += [b"\xff no event", b"{}", b"[" * 50]
     return World(
         plan,
-        arrivals(storm, "reject.values", partitions, data, 20.0),
+        arrivals(storm, "reject.values", partitions, data, 14.0),
         [lambda log: check_mapping(log, facts(plan, "picky"), picky)],
         workers=draw.randint(1, 3),
     )
@@ -228,7 +303,7 @@ def windows(storm: Storm) -> World:
     data = [{"v": draw.randrange(10_000)} for _ in range(draw.randint(20, 150))]
     return World(
         plan,
-        arrivals(storm, "windows.values", partitions, data, 20.0),
+        arrivals(storm, "windows.values", partitions, data, 14.0),
         [
             lambda log: check_windows(
                 log, facts(plan, "keyed"), lambda d: (_value(d) or 0) % keys, count, own.fold
@@ -239,4 +314,10 @@ def windows(storm: Storm) -> World:
     )
 
 
-WORLDS: dict[str, Callable[[Storm], World]] = {"copy": copy, "reject": reject, "windows": windows}
+WORLDS: dict[str, Callable[[Storm], World]] = {
+    "copy": copy,
+    "state": state,
+    "source": source,
+    "reject": reject,
+    "windows": windows,
+}
