@@ -71,6 +71,8 @@ class Lane:
     def _run(self) -> None:
         watched = 0.0
         while True:
+            # In this order: who begins to wait between the two lines sees False and puts a job to wake us.
+            self._is_watching = False
             self._is_watching = self._watch is not None and self.watchers > 0
             try:
                 entry = self._jobs.get(timeout=WATCH_S if self._is_watching else None)
@@ -95,13 +97,12 @@ class Lane:
     def _hand_over(self) -> None:
         ready = self._ready
         while ready:
-            future, result, error = ready[0]
+            future, result, error = ready.popleft()
             if not future.done():
                 if error is None:
                     future.set_result(result)
                 else:
                     future.set_exception(error)
-            ready.popleft()
 
 
 _NOTHING: Job = (lambda: None, None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -110,9 +111,11 @@ class Reader:
 
     def catalog(self) -> Catalog:
         """Return the topics, and the number of each partition."""
-        specs = self._rows("SELECT name, spec FROM topics ORDER BY name")
-        query = "SELECT t.name, p.number, p.id FROM partitions p JOIN topics t ON t.id = p.topic"
-        places = self._rows(query)
+        with self._snapshot():
+            specs = self._rows("SELECT name, spec FROM topics ORDER BY name")
+            places = self._rows(
+                "SELECT t.name, p.number, p.id FROM partitions p JOIN topics t ON t.id = p.topic"
+            )
         return (
             {name: msgspec.convert(json.loads(spec), TopicSpec) for name, spec in specs},
             {TopicPartition(name, number): partition for name, number, partition in places},
@@ -125,6 +128,18 @@ class Reader:
         return [self._fetch(request) for request in requests]
 
     def _fetch(self, request: Request) -> Found:
+        chunks, has_gap = self._chunks_from(request)
+        if chunks and not has_gap:
+            return Found(request, chunks, chunks[-1][0] + 1)
+        # What is missing and where the partition ends must be of one moment: else a chunk that is added between two
+        # looks would be passed over.
+        with self._snapshot():
+            chunks, _ = self._chunks_from(request)
+            first, end = self._bounds(request.partition)
+        return Found(request, chunks, chunks[-1][0] + 1 if chunks else end, first)
+
+    def _chunks_from(self, request: Request) -> tuple[list[tuple[int, bytes]], bool]:
+        """Return the chunks from a position on, and whether the first of them begins beyond it."""
         low = request.partition << PLACES
         chunks: list[tuple[int, bytes]] = []
         size = 0
@@ -139,14 +154,22 @@ class Reader:
             if size >= request.max_bytes:
                 break
         cursor.close()  # ends the read transaction
-        if chunks and not has_gap:
-            return Found(request, chunks, chunks[-1][0] + 1)
-        first, end = self._bounds(request.partition)
-        return Found(request, chunks, chunks[-1][0] + 1 if chunks else end, first)
+        return chunks, has_gap
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         first, last = self._rows(_ENDS_OF_ONE, (partition,))[0][1:]
         return first, first if last is None else last - (partition << PLACES) + 1
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Let all reads inside see one moment of the log; kept short, for it holds up checkpoints."""
+        connection = self._connected()
+        connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if connection.in_transaction:
+                connection.execute("COMMIT")
 
     def committed(self, group: str) -> dict[int, int]:
         """Return a group's committed offsets by partition."""

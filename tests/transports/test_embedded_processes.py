@@ -239,3 +239,30 @@ def test_a_closed_transport_says_so(place: EmbeddedPlace) -> None:
                 await use()  # type: ignore[operator]
 
     asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_events_appended_at_the_very_moment_of_a_read_are_not_passed_over(place: EmbeddedPlace) -> None:
+    async def story() -> None:
+        log = place.transport()
+        await log.start()
+        await log.ensure([TopicSpec(name="t")])
+        client = place.transport("client")
+        await client.start()
+        consumer = await log.consumer("g", ["t"], Listener({}))
+
+        async def append() -> None:
+            for number in range(8000):
+                await client.append([Record("t", 0, None, b"%d" % number, [])])
+
+        appending = asyncio.create_task(append())
+        found: list[str] = []
+        while len(found) < 8000:
+            found += values(await consumer.poll(500, 0.001))
+            await consumer.seek({TopicPartition("t", 0): len(found)})  # the next read is at the very end
+        assert found == [str(number) for number in range(8000)]
+        await appending
+        await client.close()
+        await log.close()
+
+    asyncio.run(story())
