@@ -110,6 +110,7 @@ class EmbeddedTransport:
         self._seen: WeakKeyDictionary[asyncio.Task[object], int] = WeakKeyDictionary()
         self._pending: deque[Pending] = deque()
         self._alone = 0
+        self._stored_ms = 0
         self._is_writing = False
         self._is_pump_due = False
         self._loading: asyncio.Task[None] | None = None
@@ -314,7 +315,7 @@ class EmbeddedTransport:
             found = (await self.fetch([Request(place, first, FETCH_BYTES)]))[0]
             if not found.chunks:
                 break
-            for last, body in found.chunks:
+            for last, _, body in found.chunks:
                 for delivery in decoded_chunk(partition, last, body):
                     if delivery.offset >= first and (end is None or delivery.offset < end):
                         out.append(delivery)
@@ -509,10 +510,13 @@ class EmbeddedTransport:
             bases.append(base)
             offsets.update(pending.offsets)
         now_ms = int(self._clock.now_s() * 1000)
+        self._stored_ms = max(
+            self._stored_ms + 1, now_ms
+        )  # rises with every commit: it is the order of appending
         chunks = {place: encode(records, now_ms) for place, records in by_place.items()}
         if any(len(chunk.body) > MAX_RECORD_BYTES for each in chunks.values() for chunk in each):
             _check_sizes(by_place.values())
-        return Group(chunks, offsets, now_ms), bases
+        return Group(chunks, offsets, self._stored_ms), bases
 
     def _written(
         self,
@@ -532,7 +536,7 @@ class EmbeddedTransport:
                         [firsts[place] + base[place] + index for place, index in pending.order]
                     )
             for consumer in self._consumers.values():
-                consumer.offer(group.chunks, firsts)
+                consumer.offer(group.chunks, firsts, group.stored_ms)
             self.board.note(
                 {place: (0, firsts[place] + _span(chunks)) for place, chunks in group.chunks.items()}
             )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -15,7 +13,7 @@ from streamlets.errors import Fatal
 from streamlets.event import Delivery, Record
 from streamlets.transports.embedded_board import Board
 from streamlets.transports.embedded_chunks import Chunk, decode
-from streamlets.transports.embedded_reader import Found, Request
+from streamlets.transports.embedded_reader import Ahead, Found, Request
 from streamlets.transports.transport import Fenced, GroupListener, Release, TopicPartition
 
 MAX_OFFERED = 2  # chunks at hand in a partition beyond which what was just committed is left in the log
@@ -43,15 +41,17 @@ class Cursor(msgspec.Struct):
     """Where a consumer is in one partition.
 
     `position`: the next offset to deliver; `read_to`: the next to read; `ahead`: chunks read and not yet decoded;
-    `decoded` from index `taken` on: deliveries to come first. `is_checked`: the log has answered for this position.
+    `decoded` from index `taken` on: deliveries to come first, stored at `stored_ms`. `is_checked`: the log has
+    answered for this position.
     """
 
     partition: TopicPartition
     place: int
     position: int
     read_to: int
-    ahead: deque[tuple[int, bytes]]
+    ahead: deque[Ahead]
     decoded: list[Delivery] = []
+    stored_ms: int = 0
     taken: int = 0
     is_paused: bool = False
     is_checked: bool = False
@@ -72,32 +72,21 @@ class Cursor(msgspec.Struct):
                 self.taken = 0
                 self.position = self.read_to  # beyond what compaction has taken away
                 return False
-            last, body = self.ahead.popleft()
+            last, self.stored_ms, body = self.ahead.popleft()
             self.decoded = decoded_chunk(self.partition, last, body)
             self.taken = 0
             while self.taken < len(self.decoded) and self.decoded[self.taken].offset < self.position:
                 self.taken += 1
         return True
 
-    @property
-    def head_ms(self) -> int:
-        """When the next delivery at hand was appended."""
-        return self.decoded[self.taken].timestamp_ms
-
-    def take(self, count: int, until_ms: float) -> list[Delivery]:
-        """Return up to `count` deliveries at hand, oldest first, appended no later than `until_ms`; one at least."""
+    def take(self, count: int) -> list[Delivery]:
+        """Return up to `count` deliveries at hand, oldest first, of one chunk."""
         out = self.decoded[self.taken : self.taken + count]
-        if out[-1].timestamp_ms > until_ms:
-            out = out[: max(1, bisect_right(out, until_ms, key=_appended_ms))]
         self.taken += len(out)
         self.position = out[-1].offset + 1
         if self.taken == len(self.decoded) and not self.ahead:
             self.position = self.read_to
         return out
-
-
-def _appended_ms(delivery: Delivery) -> int:
-    return delivery.timestamp_ms
 
 
 def decoded_chunk(partition: TopicPartition, last: int, body: bytes) -> list[Delivery]:
@@ -210,15 +199,13 @@ class EmbeddedConsumer:
         taken: dict[int, list[Delivery]] = {}
         room = max_events
         while room > 0 and ready:
-            heads = [cursor.head_ms for cursor in ready]
-            oldest = min(heads)
-            until_ms = min((head for head in heads if head > oldest), default=math.inf)
-            first = [cursor for cursor, head in zip(ready, heads) if head == oldest]
+            oldest_ms = min([cursor.stored_ms for cursor in ready])
+            first = [cursor for cursor in ready if cursor.stored_ms == oldest_ms]
             turn = self._turn % len(first)
             share = max(1, room // len(first))
             for cursor in (*first[turn:], *first[:turn]):
                 if room > 0:
-                    got = cursor.take(min(share, room), until_ms)
+                    got = cursor.take(min(share, room))
                     taken.setdefault(cursor.place, []).extend(got)
                     room -= len(got)
             ready = [cursor for cursor in ready if cursor.has_some()]
@@ -273,7 +260,7 @@ class EmbeddedConsumer:
             cursor.read_to = found.end
             cursor.is_checked = True
 
-    def offer(self, chunks: Mapping[int, Sequence[Chunk]], firsts: Mapping[int, int]) -> None:
+    def offer(self, chunks: Mapping[int, Sequence[Chunk]], firsts: Mapping[int, int], stored_ms: int) -> None:
         """Take chunks that this process has just committed, where they are the next to read: no need to read them."""
         if not self._fetches:
             return
@@ -284,7 +271,7 @@ class EmbeddedConsumer:
                 if cursor.read_to != first or not cursor.is_checked or len(cursor.ahead) >= MAX_OFFERED:
                     break
                 first += chunk.span
-                cursor.ahead.append((first - 1, chunk.body))
+                cursor.ahead.append((first - 1, stored_ms, chunk.body))
                 cursor.read_to = first
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:

@@ -20,7 +20,7 @@ from streamlets.transports.transport import Durability, TopicPartition, TopicSpe
 
 T = TypeVar("T")
 
-_CHUNKS = "SELECT id, span, body FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id"
+_CHUNKS = "SELECT id, span, stored_ms, body FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id"
 _ENDS = """SELECT p.id, p.first, (SELECT max(c.id) FROM chunks c
     WHERE c.id >= p.id << 42 AND c.id < (p.id + 1) << 42) FROM partitions p"""
 _ENDS_OF_TOPIC = _ENDS + " WHERE p.topic = (SELECT id FROM topics WHERE name = ?)"  # noqa: S608 - both are constants
@@ -35,14 +35,17 @@ class Request(msgspec.Struct, gc=False):
     max_bytes: int
 
 
-class Found(msgspec.Struct, gc=False):
-    """Chunks as (last offset, body); `end` is the offset after what was read: the partition's where nothing follows.
+Ahead = tuple[int, int, bytes]
 
-    `first` is the first offset there is, looked up only when the chunks do not begin at the position.
+
+class Found(msgspec.Struct, gc=False):
+    """Chunks as (last offset, time of storing, body), and the offset after what was read.
+
+    `end` is the partition's own where nothing follows. `first` is the first offset there is, looked up only when the chunks do not begin at the position.
     """
 
     request: Request
-    chunks: list[tuple[int, bytes]]
+    chunks: list[Ahead]
     end: int
     first: int = 0
 
@@ -138,18 +141,18 @@ class Reader:
             first, end = self._bounds(request.partition)
         return Found(request, chunks, chunks[-1][0] + 1 if chunks else end, first)
 
-    def _chunks_from(self, request: Request) -> tuple[list[tuple[int, bytes]], bool]:
+    def _chunks_from(self, request: Request) -> tuple[list[Ahead], bool]:
         """Return the chunks from a position on, and whether the first of them begins beyond it."""
         low = request.partition << PLACES
-        chunks: list[tuple[int, bytes]] = []
+        chunks: list[Ahead] = []
         size = 0
         has_gap = False
         cursor: Any = self._connected().execute(_CHUNKS, (low + request.position, low + (1 << PLACES) - 1))
-        for place, span, body in cursor:
+        for place, span, stored_ms, body in cursor:
             last = place - low
             if not chunks:
                 has_gap = last - span + 1 > request.position
-            chunks.append((last, body))
+            chunks.append((last, stored_ms, body))
             size += len(body)
             if size >= request.max_bytes:
                 break

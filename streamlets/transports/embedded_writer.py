@@ -38,7 +38,7 @@ class Group(msgspec.Struct):
 
     chunks: dict[int, list[Chunk]]
     offsets: dict[tuple[int, int], int]
-    now_ms: int
+    stored_ms: int
 
 
 class Writer:
@@ -108,7 +108,7 @@ class Writer:
                 for chunk in chunks:
                     end += chunk.span
                     size = len(chunk.body)
-                    rows.append((base + end, chunk.span, chunk.count, size, group.now_ms, chunk.body))
+                    rows.append((base + end, chunk.span, chunk.count, size, group.stored_ms, chunk.body))
                 ends[partition] = end
             point("release.records")
             if rows:
