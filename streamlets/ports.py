@@ -176,6 +176,17 @@ class Apart(Protocol):
         ...
 
 
+class Announce(Protocol):
+    def __call__(self, *emits: Emit, state: Mapping[str, Any] = ...) -> None:
+        """Queue emits that stem from no delivery (status events); they leave with the next release.
+
+        Their `id` must be given, and be derived from what they announce. Entries of `state` (None: deleted) are seen at
+        once and saved in the same release, in every partition that is ours: for what is true of the streamlet, not of
+        a delivery. A key that is set so is set in no other way.
+        """
+        ...
+
+
 class Context(msgspec.Struct, kw_only=True):
     """What the engine gives a streamlet at its construction."""
 
@@ -191,9 +202,7 @@ class Context(msgspec.Struct, kw_only=True):
     attempts: int = 3
     gauge: Callable[[str, float], None] = lambda name, value: None
     waiting: Callable[[str | None], None] = lambda reason: None
-    announce: Callable[[Emit], None] = lambda emit: None
-    """Queue an emit that stems from no delivery (a status event); it leaves with the next release, at most once a
-    caller's id. Its `id` must be given and be derived from what it announces."""
+    announce: Announce = lambda *emits, state={}: None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -226,7 +235,7 @@ class Streamlet(Protocol):
       holds: bool = False      outcomes may hold deliveries; `due` is called
       max_events: int = 500    the most deliveries in one batch
       check(options, wiring) -> list[Finding]   static: what only the streamlet knows, for the linter
-    Optional methods: `set_up`, `tear_down`, `admit`, `due`, `lost`.
+    Optional methods: `set_up`, `tear_down`, `admit`, `gained`, `due`, `lost`.
     """
 
     async def process(self, batch: Batch) -> Outcome:
@@ -245,6 +254,15 @@ class Admits(Protocol):
         """Return the plan for a batch, decided in the order of the partition, before `process`; may change state.
 
         Synchronous and quick. What it sets in the state is saved in the release of this very batch.
+        """
+        ...
+
+
+class Gains(Protocol):
+    def gained(self, topic: str, partition: int, state: State) -> None:
+        """Take over what a partition's small state holds, before its first delivery; `lost` is its counterpart.
+
+        Called again after a rewind. The state may be read only; `context.announce` may set entries.
         """
         ...
 

@@ -20,7 +20,7 @@ from streamlets.builtin.scoring.payloads import PayloadLog
 from streamlets.builtin.scoring.serving import FILE, Places, Serving
 from streamlets.builtin.scoring.target import Answer, Moved, Target
 from streamlets.builtin.scoring.trial import try_out
-from streamlets.builtin.scoring.updater import Known, Updater
+from streamlets.builtin.scoring.updater import KNOWN, Known, Updater
 from streamlets.builtin.updates import STATUS_TYPE, Status, Update, status_emit
 from streamlets.errors import Fatal, Rejected
 from streamlets.event import timestamp
@@ -31,7 +31,7 @@ START_S = (
     5.0  # what a first look at the servers may take; who is not there by then is waited for while running
 )
 
-SERVING, KNOWN = "serving", "updates"  # keys of the small state
+SERVING = "serving"  # the key of what a partition is scored with, in its small state
 
 
 class Plan(msgspec.Struct):
@@ -74,7 +74,6 @@ class Score:
         self._targets: dict[Serving, Target] = {}
         self._accepted: Target | None = None  # the newest update's
         self._partitions: dict[tuple[str, int], Target | None] = {}  # None: nothing has been scored yet
-        self._saved: dict[tuple[str, int], int] = {}  # the verdicts' version that its small state holds
         self._reasons: dict[Target, str] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._payloads = (
@@ -145,12 +144,10 @@ class Score:
         self._partitions.setdefault((topic, partition), None)
         if self._updater is None:
             return
-        known = Known.from_state(state.get(KNOWN))
-        serving = self._serving(state)
-        newest = max((serving, known.accepted or serving), key=lambda s: s.epoch)
-        if newest.epoch and (self._accepted is None or newest.epoch > self._accepted.serving.epoch):
-            self._accept(self._target(newest))
-        self._updater.learn(known, newest.epoch)
+        self._updater.learn(Known.from_state(state.get(KNOWN)), self._serving(state))
+        accepted = self._updater.accepted
+        if accepted is not None and (self._accepted is None or accepted.epoch > self._accepted.serving.epoch):
+            self._accept(self._target(accepted))
 
     def _serving(self, state: State) -> Serving:
         found = state.get(SERVING)
@@ -158,7 +155,6 @@ class Score:
 
     def lost(self, topic: str, partition: int) -> None:
         """Forget a partition: it moved away, or its state is read again."""
-        self._saved.pop((topic, partition), None)
         target = self._partitions.pop((topic, partition), None)
         if target is not None:
             target.users -= 1
@@ -169,28 +165,10 @@ class Score:
     def admit(self, batch: Batch) -> Plan:
         """Decide which model the batch is scored with; keep it in the state when it changes."""
         place = (batch.topic, batch.partition)
-        state = batch.state
-        if place not in self._partitions:
-            self.gained(batch.topic, batch.partition, state)
-        serving = self._serving(state)
-        applied = None
-        updater, best = self._updater, self._accepted
-        if updater is not None and (best is not None or updater.version):
-            is_newer = best is not None and best.serving.epoch > serving.epoch
-            if (
-                is_newer
-                and best is not None
-                and not Known.from_state(state.get(KNOWN)).is_refused(best.serving)
-            ):
-                serving = applied = best.serving
-                state.set(SERVING, serving.to_state())
-            if self._saved.get(place) != updater.version:
-                # what this partition knows stays, whatever was decided elsewhere
-                known = Known.from_state(state.get(KNOWN))
-                known.verdicts = {**updater.verdicts, **known.verdicts}
-                known.accepted = None if best is None else best.serving
-                state.set(KNOWN, known.to_state())
-                self._saved[place] = updater.version
+        serving, applied, newest = self._serving(batch.state), None, self._accepted
+        if newest is not None and newest.serving.epoch > serving.epoch:
+            serving = applied = newest.serving
+            batch.state.set(SERVING, serving.to_state())
         target = self._target(serving)
         before = self._partitions.get(place)
         if before is not target:
@@ -242,8 +220,8 @@ class Score:
 
     # --- updates
 
-    async def _try_out(self, update: Update, update_id: str) -> None:
-        """Return once the update is in force. Raises: Rejected with what is wrong with it."""
+    async def _try_out(self, update: Update, update_id: str) -> Serving:
+        """Return what is in force, once the update was tried. Raises: Rejected with what is wrong with it."""
         serving = Serving.of(update, update_id, self._options.protocol)
         specs = self._places.specs(serving)
         try:
@@ -258,6 +236,7 @@ class Score:
         self._targets[serving] = target
         target.on_reason = self._tell_reason
         self._accept(target)
+        return serving
 
     def _accept(self, target: Target) -> None:
         """Let the target take over: for each partition at its next batch, and at once where nobody else answers."""
@@ -287,12 +266,8 @@ class Score:
                 results = await target.submit(rows) if rows else []
                 break
             except Moved:
-                successor = target.successor
-                assert successor is not None
-                if Known.from_state(batch.state.get(KNOWN)).is_refused(successor.serving):
-                    await target.replicas.wait_moved()
-                else:
-                    target = successor
+                assert target.successor is not None
+                target = target.successor
         if target.successor is not None or plan.target is not target:
             self._retire()
         self._context.gauge("calls", float(target.batcher.calls))

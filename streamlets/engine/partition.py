@@ -27,6 +27,7 @@ class Owned:
         self.begin = row.begin
         self.number = row.number  # of releases
         self.tally = row.tally  # as of the last release
+        self.noted: dict[str, bytes | None] = {}  # entries of the state that wait for the next release
         self.queue: deque[Work] = deque()
         self.n_running = 0
         self.tasks: set[asyncio.Task[None]] = set()
@@ -49,7 +50,7 @@ class Owned:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is queued, running or waiting to be released; what is held does not count."""
-        return not self.queue and self.n_running == 0 and self.ledger.n_entries == 0
+        return not self.queue and self.n_running == 0 and self.ledger.n_entries == 0 and not self.noted
 
     def hold(self, deliveries: Sequence[Delivery], fingerprints: Sequence[int]) -> None:
         """Remember deliveries that stay open, so that they are counted when they settle."""

@@ -49,6 +49,7 @@ HELD_EVENTS = 100_000  # held by a partition, and
 DONE_RANGES = 1_000  # settled ranges beyond its commit: at either bound the oldest window closes early
 RELEASE_RECORDS = 10_000  # the most records of one release: a transaction stays open for milliseconds
 LOGGED_EACH = 5  # dead letters of one code that are logged one by one
+_NOTHING: Mapping[str, Any] = {}
 RETRY_S = (0.05, 5.0)  # first and longest wait before an aborted release is tried again
 
 
@@ -114,6 +115,7 @@ class Stage:
         self._rewinds: set[asyncio.Task[None]] = set()
         self._n_dead: dict[str, int] = {}  # dead letters by code, for the log's sake
         self._admit = getattr(streamlet, "admit", None)
+        self._gained = getattr(streamlet, "gained", None)
         self._lost = getattr(streamlet, "lost", None)
         self._is_releasing = False
         self._polling = (
@@ -198,9 +200,12 @@ class Stage:
         self._changed.clear()
         await self._changed.wait()
 
-    def announce(self, emit: Emit) -> None:
-        """Queue an emit that stems from no delivery; it leaves with the next release."""
-        self._announced.append(emit)
+    def announce(self, *emits: Emit, state: Mapping[str, Any] = _NOTHING) -> None:
+        """Queue emits that stem from no delivery, and entries of every partition's state; see `ports.Announce`."""
+        self._announced.extend(emits)
+        if state:
+            for owned in self._owned.values():
+                owned.noted.update(owned.state.note(state))
         self._wanted.set()
 
     # --- partitions come and go (GroupListener)
@@ -211,7 +216,7 @@ class Stage:
         starts: dict[TopicPartition, int] = {}
         for where in partitions:
             owned = await self._take_over(where)
-            self._owned[where] = owned
+            self._own(owned)
             starts[where] = owned.ledger.position
         self.gauges.partitions = len(self._owned)
         self._notify()
@@ -288,6 +293,11 @@ class Stage:
             self._settle(owned, owned.ledger.add(self._clock.monotonic_s()), None, Outcome(), [], {})
         return owned
 
+    def _own(self, owned: Owned) -> None:
+        self._owned[owned.where] = owned
+        if self._gained is not None:
+            self._gained(owned.where.topic, owned.where.partition, owned.state)
+
     def _fell_behind(self, where: TopicPartition, position: int, first: int) -> None:
         """Stop when events were cut by retention before they were read; a stage that is not critical counts them."""
         if self._is_critical:
@@ -353,7 +363,7 @@ class Stage:
                 for where in mine:
                     owned = await self._take_over(where)
                     owned.is_ready = True
-                    self._owned[where] = owned
+                    self._own(owned)
                     positions[where] = owned.ledger.position
                 await self._consumer.seek(positions)
         except Fatal as exc:
@@ -794,7 +804,9 @@ class Stage:
 
     def _is_something_releasable(self) -> bool:
         ready = [owned for owned in self._owned.values() if owned.is_ready and owned.is_alive]
-        return bool(ready) and (bool(self._announced) or any(owned.ledger.is_releasable for owned in ready))
+        return bool(ready) and (
+            bool(self._announced) or any(owned.ledger.is_releasable or owned.noted for owned in ready)
+        )
 
     async def _release_once(self) -> None:
         """Release the settled heads of all partitions in one transaction: emits, state, offsets."""
@@ -807,12 +819,12 @@ class Stage:
         records: list[Record] = []
         saved: list[Record] = []
         offsets: dict[TopicPartition, int] = {}
-        announced = self._announced
+        announced = list(self._announced)  # more may be announced while this release is under way
         for where, owned in self._owned.items():
             if not (owned.is_ready and owned.is_alive):
                 continue
             head = owned.ledger.settled_head(RELEASE_RECORDS)
-            if not head and not (announced and not heads):
+            if not head and not owned.noted and not (announced and not heads):
                 continue
             tally = owned.tally.copy()
             if announced and not heads:
@@ -820,7 +832,8 @@ class Stage:
                 records += self._outflow.records(
                     announced, (), f"{where.topic}/{where.partition}/-", tally, timestamp_ms
                 )
-            changes: dict[str, bytes | None] = {}
+            noted = dict(owned.noted)
+            changes = dict(noted)
             for entry in head:
                 records += entry.records
                 changes.update(entry.changes)
@@ -836,7 +849,7 @@ class Stage:
                 timestamp_ms,
                 None if self._atomic else owned.state.released,
             )
-            heads.append(_Head(owned, head, tally, changes))
+            heads.append(_Head(owned, head, tally, changes, noted))
         if not heads:
             return
         if not self._atomic and records:
@@ -851,9 +864,12 @@ class Stage:
         faults.point("stage.released")
         self._announced = self._announced[len(announced) :]
         released_s = self._clock.now_s()
-        for owned, entries, tally, changes in heads:
+        for owned, entries, tally, changes, noted in heads:
             if not owned.is_alive:
                 continue
+            for key, value in noted.items():
+                if owned.noted[key] is value:  # else it was set once more meanwhile
+                    del owned.noted[key]
             owned.ledger.released(entries)
             owned.tally = tally
             owned.number += 1
@@ -906,6 +922,7 @@ class _Head(NamedTuple):
     entries: list[Entry]
     tally: Tally
     changes: dict[str, bytes | None]
+    noted: dict[str, bytes | None]
 
 
 def _merge(answers: Sequence[Outcome | Failure]) -> Outcome:

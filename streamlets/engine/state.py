@@ -52,18 +52,19 @@ class PartitionState:
         return iter(list(self._values))
 
     def set(self, key: str, value: Any) -> None:
-        try:
-            encoded = orjson.dumps(value)
-        except (TypeError, orjson.JSONEncodeError) as exc:
-            raise Broken(
-                f"state {key!r} was set to a {type(value).__name__} that is no JSON value", code="bad-state"
-            ) from exc
-        self._change(key, encoded)
+        self._change_in_turn(key, _encoded(key, value))
 
     def delete(self, key: str) -> None:
-        self._change(key, None)
+        self._change_in_turn(key, None)
 
-    def _change(self, key: str, encoded: bytes | None) -> None:
+    def note(self, entries: Mapping[str, Any]) -> dict[str, bytes | None]:
+        """Set entries outside every turn (None: delete) and return them as they are to be saved; never undone."""
+        changes = {key: None if value is None else _encoded(key, value) for key, value in entries.items()}
+        for key, encoded in changes.items():
+            self._change(key, encoded)
+        return changes
+
+    def _change_in_turn(self, key: str, encoded: bytes | None) -> None:
         if not self.is_writable:
             raise Broken(
                 f"state {key!r} was changed outside its turn",
@@ -71,9 +72,12 @@ class PartitionState:
                 hint="with overlap above 1 change it in admit() only",
             )
         before = self._values.get(key)
-        if before == encoded:
-            return
-        self._undo.setdefault(key, before)
+        if before != encoded:
+            self._undo.setdefault(key, before)
+            self._change(key, encoded)
+
+    def _change(self, key: str, encoded: bytes | None) -> None:
+        before = self._values.get(key)
         self._n_bytes += (len(encoded) if encoded else 0) - (len(before) if before else 0)
         if encoded is None:
             self._values.pop(key, None)
@@ -113,6 +117,15 @@ class PartitionState:
                 self._values[key] = before
         self._undo = {}
         self._n_bytes = sum(map(len, self._values.values()))
+
+
+def _encoded(key: str, value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except (TypeError, orjson.JSONEncodeError) as exc:
+        raise Broken(
+            f"state {key!r} was set to a {type(value).__name__} that is no JSON value", code="bad-state"
+        ) from exc
 
 
 class LedgerRow(msgspec.Struct):

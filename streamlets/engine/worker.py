@@ -26,7 +26,7 @@ from streamlets.engine.table import TableReader
 from streamlets.engine.wiring import outlet_topics, status_topic, stream_topics
 from streamlets.errors import Fatal, StreamletsError, Unavailable
 from streamlets.inference import OpenServer
-from streamlets.ports import Apart, Clock, Context, Emit, Inlet, Outlet
+from streamlets.ports import Announce, Apart, Clock, Context, Emit, Inlet, Outlet
 from streamlets.recovery import Recovery
 from streamlets.transports.transport import TopicPartition, TopicSpec, Transport
 
@@ -150,7 +150,7 @@ class Worker:
         streamlet: StreamletPlan,
         component: Component,
         tables: Mapping[str, TableReader],
-        announce: Callable[[Emit], None],
+        announce: Announce,
         gauges: Gauges | None = None,
         apart: Apart | None = None,
     ) -> Context:
@@ -182,9 +182,14 @@ class Worker:
         }
         apart = self._open_apart(streamlet.name)
         outflow = Outflow(plan, streamlet.name, outlets, self._partitions, key_of)
-        announced: list[Callable[[Emit], None]] = []
+        announced: list[Announce] = []
         context = self._context(
-            streamlet, component, tables, lambda emit: announced[0](emit), gauges=gauges, apart=apart
+            streamlet,
+            component,
+            tables,
+            lambda *emits, state={}: announced[0](*emits, state=state),
+            gauges=gauges,
+            apart=apart,
         )
         built = component.build(streamlet.options, context)
         stage: Stage | SourceStage
@@ -461,7 +466,7 @@ async def _either(change: Any, task: asyncio.Task[None] | None) -> None:
         waiter.cancel()
 
 
-def _no_announcement(emit: Emit) -> None:
+def _no_announcement(*emits: Emit, state: Mapping[str, Any] = {}) -> None:
     raise AssertionError("a source announces nothing: it emits")
 
 

@@ -16,7 +16,7 @@ from streamlets.engine.account import account
 from streamlets.engine.snapshots import read as read_snapshots
 from streamlets.engine.virtual import virtual_run
 from streamlets.errors import Fatal, Unavailable
-from streamlets.ports import Batch, Context, Emit, Inlet, Outcome, Outlet, Portion
+from streamlets.ports import Batch, Context, Emit, Inlet, Outcome, Outlet, Portion, State
 from streamlets.transports.transport import TopicPartition
 from tests.engine.application import Application, plan, topic
 from tests.engine.test_stage import Copy, Tumbling, copying
@@ -255,6 +255,51 @@ def test_an_announcement_lands_on_the_reserved_status_topic_when_nothing_is_conn
         await app.until_idle()
         assert await app.values("status") == ["hello"]
         assert (await app.read("status"))[0].header("ce_type") == "said"
+
+    virtual_run(main())
+
+
+def test_what_is_announced_is_in_the_state_of_every_partition_also_without_events_and_after_a_restart() -> (
+    None
+):
+    gained: list[tuple[int, Any]] = []
+
+    class Deciding(Copy):
+        overlap = 2
+        outlets = (Outlet("out"), Outlet("status"))
+
+        def gained(self, topic: str, partition: int, state: State) -> None:
+            gained.append((partition, state.get("verdict")))
+
+        def admit(self, batch: Batch) -> Any:
+            return batch.state.get("verdict")
+
+        async def process(self, batch: Batch) -> Outcome:
+            return Outcome(
+                emits=[Emit("out", orjson.dumps(batch.plan), i) for i in range(len(batch.deliveries))]
+            )
+
+    async def main() -> None:
+        app = copying(Deciding, partitions=3)
+        worker = await app.worker()
+        running = asyncio.create_task(worker.run())
+        await app.clock.sleep(1)
+        context = worker.running["copy"].streamlet.context
+        for i in range(20):
+            context.announce(Emit("status", orjson.dumps(i), id=f"{i:032x}"), state={"verdict": i})
+            await asyncio.sleep(0)
+        await app.put("numbers", [0], 1)
+        await app.clock.sleep(1)
+        assert await app.values("copies", 1) == [19]
+        worker.stop()
+        await running
+        assert await app.values("status") == list(range(20))  # none is lost while a release is under way
+        assert sorted(gained) == [(0, None), (1, None), (2, None)]
+        gained.clear()
+        await app.put("numbers", [0], 2)
+        await app.until_idle()
+        assert sorted(gained) == [(0, 19), (1, 19), (2, 19)]
+        assert await app.values("copies", 2) == [19]
 
     virtual_run(main())
 

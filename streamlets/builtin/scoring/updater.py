@@ -1,8 +1,8 @@
 """What becomes of model updates: each is read, tried out and accepted or rejected once, and the verdict stays.
 
 Of several that wait the newest epoch is tried first; what is older than what was accepted is rejected as stale. A
-verdict is kept in the small state of the partitions, so that neither a restart nor a compaction of the topic asks
-again.
+verdict is saved in the small state of every partition, with the status event that tells it, so that neither a restart
+nor a compaction of the topic asks again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from streamlets.builtin.scoring.serving import Serving
 from streamlets.builtin.updates import Status, Update, model_of, read_update, status_emit
 from streamlets.errors import Rejected
 from streamlets.event import Event, timestamp
-from streamlets.ports import Clock, Emit, Table
+from streamlets.ports import Announce, Clock, Table
 
 log = logging.getLogger("streamlets.score")
 
-KEPT = 100  # verdicts that are kept; an update older than the hundred last ones is stale by its epoch anyway
+KEPT = 1_000  # verdicts that are kept, the newest epochs': far more than a compacted topic has models and versions
 ACCEPTED, REJECTED = "accepted", "rejected"
+KNOWN = "updates"  # the key of what a partition knows, in its small state
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -48,10 +49,6 @@ class Known(msgspec.Struct):
     def from_state(value: Any) -> Known:
         return Known() if value is None else msgspec.convert(value, Known)
 
-    def is_refused(self, serving: Serving) -> bool:
-        verdict = self.verdicts.get(serving.update or "")
-        return verdict is not None and verdict.verdict == REJECTED
-
 
 class Updater:
     """Follows the updates of one model. `run` never ends."""
@@ -63,17 +60,15 @@ class Updater:
         streamlet: str,
         table: Table,
         clock: Clock,
-        try_out: Callable[[Update, str], Awaitable[None]],
-        announce: Callable[[Emit], None],
+        try_out: Callable[[Update, str], Awaitable[Serving]],
+        announce: Announce,
         scope: Callable[[], str],
     ) -> None:
-        """`try_out` returns once an update was tried and is in force, or raises Rejected.
+        """`try_out` returns what is in force once an update was tried, or raises Rejected.
 
         `scope` says whose verdict it is.
         """
-        self.verdicts: dict[str, Verdict] = {}
-        self.version = 0  # of the verdicts: grows with each
-        self.epoch = 0  # the newest that was accepted
+        self._known = Known()
         self._model = model
         self._streamlet = streamlet
         self._table = table
@@ -85,13 +80,35 @@ class Updater:
         self._learned = asyncio.Event()
         self._wake = asyncio.Event()
 
-    def learn(self, known: Known, epoch: int) -> None:
-        """Take over what a partition knows: verdicts, and the newest epoch that it has seen accepted."""
-        self.epoch = max(self.epoch, epoch)
+    @property
+    def accepted(self) -> Serving | None:
+        """What was accepted last."""
+        return self._known.accepted
+
+    @accepted.setter
+    def accepted(self, serving: Serving) -> None:
+        if self.epoch < serving.epoch:
+            self._known.accepted = serving
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch that was accepted."""
+        return 0 if self._known.accepted is None else self._known.accepted.epoch
+
+    def learn(self, known: Known, serving: Serving) -> None:
+        """Take over what a partition knows, and what it is scored with; let it know what the others do.
+
+        Where two workers decided otherwise, what one of them accepted goes: it is in use already.
+        """
+        for newer in (serving, known.accepted):
+            if newer is not None:
+                self.accepted = newer
+        mine = self._known.verdicts
         for update, verdict in known.verdicts.items():
-            if update not in self.verdicts:
-                self.verdicts[update] = verdict
-                self.version += 1
+            if update not in mine or verdict.verdict == ACCEPTED:
+                mine[update] = verdict
+        if mine != known.verdicts or self._known.accepted != known.accepted:
+            self._announce(state={KNOWN: self._known.to_state()})
         self._learned.set()
         self._wake.set()
 
@@ -139,7 +156,7 @@ class Updater:
         """Take up what is new in the table; reject what needs no trial."""
         for event in list(self._table.entries().values()):
             if (
-                event.id in self.verdicts
+                event.id in self._known.verdicts
                 or event.id in self._pending
                 or model_of(event) not in (None, self._model)
             ):
@@ -155,7 +172,7 @@ class Updater:
             self._tell(_status(event.id, update), "received")
             self._pending[event.id] = update
         for update_id, update in list(self._pending.items()):
-            if update_id in self.verdicts:
+            if update_id in self._known.verdicts:
                 del self._pending[update_id]
             elif update.epoch <= self.epoch:
                 stale = Rejected(f"epoch {update.epoch} is not newer than {self.epoch}", code="stale-epoch")
@@ -164,18 +181,16 @@ class Updater:
     async def _decide(self, update_id: str, update: Update) -> None:
         status = _status(update_id, update)
         try:
-            await self._try_out(update, update_id)
+            accepted = await self._try_out(update, update_id)
         except Rejected as exc:
             self._reject(update_id, update.epoch, status, exc)
             return
-        self._pending.pop(update_id, None)
-        self.epoch = max(self.epoch, update.epoch)
+        self.accepted = accepted
         self._keep(update_id, Verdict(update.epoch, ACCEPTED))
         self._tell(status, "validated")
         log.info("update.validated %s", _fields(self._streamlet, status))
 
     def _reject(self, update_id: str, epoch: int, status: Status, error: Rejected) -> None:
-        self._pending.pop(update_id, None)
         self._keep(update_id, Verdict(epoch, REJECTED, error.code))
         status = msgspec.structs.replace(status, code=error.code, reason=str(error))
         self._tell(status, "rejected")
@@ -184,14 +199,14 @@ class Updater:
         )
 
     def _keep(self, update_id: str, verdict: Verdict) -> None:
-        self.verdicts[update_id] = verdict
-        self.version += 1
+        self._pending.pop(update_id, None)
+        self._known.verdicts[update_id] = verdict
 
     def _tell(self, status: Status, step: str) -> None:
+        """Announce a step; with a verdict what is known now, for every partition."""
         status = msgspec.structs.replace(status, step=step)
-        self._announce(
-            status_emit(status, self._streamlet, self._scope(), time=timestamp(self._clock.now_s()))
-        )
+        emit = status_emit(status, self._streamlet, self._scope(), time=timestamp(self._clock.now_s()))
+        self._announce(emit, state={} if step == "received" else {KNOWN: self._known.to_state()})
 
 
 def _status(update_id: str, update: Update) -> Status:

@@ -71,6 +71,7 @@ class Driven:
     ) -> None:
         self.topic = topic if topic is not None else Topic()
         self.states: dict[int, MapState] = states if states is not None else {}
+        self._gained: set[int] = set()
         self.told: list[dict[str, Any]] = []
         self.waiting: list[str | None] = []
         self.apart: Apart = NoServers()
@@ -90,15 +91,21 @@ class Driven:
         defaults = {"model": "delay", "inputs": {"x": ["a", "b"]}, "outputs": {"y": "y"}}
         self.score = Score(ScoreOptions.model_validate({**defaults, **options}), context)
 
-    def _announced(self, emit: Emit) -> None:
-        assert emit.id is not None
-        self.told.append(orjson.loads(emit.data or b""))
+    def _announced(self, *emits: Emit, state: Mapping[str, Any] = {}) -> None:
+        for emit in emits:
+            assert emit.id is not None
+            self.told.append(orjson.loads(emit.data or b""))
+        for partition in self.states.values():
+            partition.entries.update(state)
 
     def steps(self) -> list[str]:
         return [status["step"] for status in self.told]
 
     def batch(self, deliveries: Sequence[Delivery], partition: int = 0) -> Batch:
         state = self.states.setdefault(partition, MapState())
+        if partition not in self._gained:
+            self._gained.add(partition)
+            self.score.gained("app.in", partition, state)
         return Batch("in", "app.in", partition, list(deliveries), state)
 
     async def give(self, deliveries: Sequence[Delivery], partition: int = 0) -> Outcome:
