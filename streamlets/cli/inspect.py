@@ -90,7 +90,7 @@ async def _inspect(
         for delivery in found:
             _show(delivery, output)
         while follow:
-            await transport.wait(1.0)
+            await transport.wait(1.0, [topic])
             for number, (_, end) in (await transport.offsets(topic)).items():
                 if number in positions and end > positions[number]:
                     for delivery in await _read(transport, topic, number, positions[number], 1_000, end):

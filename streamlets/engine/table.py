@@ -64,5 +64,5 @@ class TableReader:
     async def follow(self) -> None:
         """Read what is appended, without end; to be cancelled."""
         while True:
-            await self._transport.wait(1.0)
+            await self._transport.wait(1.0, [self._topic])
             await self.catch_up()

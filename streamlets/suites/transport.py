@@ -399,6 +399,17 @@ class TransportSuite:
         assert values(await scene.log.read(where, 0, 10)) == ["between"]
 
     @story
+    async def test_a_follower_of_several_topics_misses_none_of_them(self, scene: Scene) -> None:
+        first, second = await scene.topic(), await scene.topic()
+        for topic in (first, second):
+            await scene.log.wait(0, [topic])
+        await scene.append(first, "a")
+        await scene.append(second, "b")
+        for topic, expected in ((second, "b"), (first, "a")):
+            await scene.log.wait(DEADLINE_S * 2, [topic])
+            assert values(await scene.log.read(TopicPartition(topic, 0), 0, 10)) == [expected]
+
+    @story
     async def test_wait_ends_with_its_time(self, scene: Scene) -> None:
         for _ in range(3):
             await scene.log.wait(BRIEF_S)

@@ -107,7 +107,9 @@ class EmbeddedTransport:
         self._writable: dict[tuple[str, int], tuple[int, bool]] = {}
         self._members: dict[str, int] = {}
         self._consumers: dict[str, EmbeddedConsumer] = {}
-        self._seen: WeakKeyDictionary[asyncio.Task[object], int] = WeakKeyDictionary()
+        self._seen: WeakKeyDictionary[asyncio.Task[object], dict[tuple[str, ...] | None, int]] = (
+            WeakKeyDictionary()
+        )
         self._pending: deque[Pending] = deque()
         self._alone = 0
         self._stored_ms = 0
@@ -333,18 +335,21 @@ class EmbeddedTransport:
         self._check_open()
         return self._read_lane.call(partial(self._reader.guarded, read))
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return when something may have been appended to any topic, or after `timeout_s`.
+    async def wait(self, timeout_s: float, topics: Sequence[str] | None = None) -> None:
+        """Return when something may have been appended to one of the topics (None: any), or after `timeout_s`.
 
-        What was appended since the calling task last returned from here counts, so that nothing is missed in between;
-        a task's first call returns at once.
+        What was appended since the calling task last returned from here with these topics counts, so that nothing is
+        missed in between; the first call returns at once.
         """
         self._check_open()
         task = asyncio.current_task()
         assert task is not None
-        if self._seen.get(task) == self.board.changes:
-            await self.board.wait_change(timeout_s)
-        self._seen[task] = self.board.changes
+        seen = self._seen.setdefault(task, {})
+        which = None if topics is None else tuple(topics)
+        places = None if topics is None else set(self.partitions(topics).values())
+        if seen.get(which, -1) >= self.board.last_change(places):
+            await self.board.wait_change(timeout_s, places)
+        seen[which] = self.board.changes
 
     def _note(self, ends: dict[int, tuple[int, int]]) -> None:
         """Take over what the reader saw of other processes' commits."""

@@ -19,6 +19,8 @@ class Board:
         """`lane`: the reader's, which looks for other processes' commits only while somebody waits."""
         self.ends: Ends = {}
         self.changes = 0
+        self._changed: dict[int, int] = {}
+        self._woken = 0
         self._lane = lane
         self._waiters: dict[asyncio.Future[None], Collection[int] | None] = {}
 
@@ -39,6 +41,7 @@ class Board:
             self.wake()
         elif changed:
             self.changes += 1
+            self._changed.update(dict.fromkeys(changed, self.changes))
             for waiter, places in list(self._waiters.items()):
                 if places is None or not changed.isdisjoint(places):
                     _let_go(waiter)
@@ -47,8 +50,15 @@ class Board:
     def wake(self) -> None:
         """Let everybody who waits look again."""
         self.changes += 1
+        self._woken = self.changes
         for waiter in self._waiters:
             _let_go(waiter)
+
+    def last_change(self, places: Collection[int] | None = None) -> int:
+        """Return how many changes there had been when one of the places (None: any) last changed."""
+        if places is None:
+            return self.changes
+        return max([self._woken, *(self._changed.get(place, 0) for place in places)])
 
     async def wait_change(self, timeout_s: float, places: Collection[int] | None = None) -> None:
         """Return when one of the places (None: any) changes, or after `timeout_s`. Earlier changes do not count."""

@@ -41,7 +41,8 @@ Ahead = tuple[int, int, bytes]
 class Found(msgspec.Struct, gc=False):
     """Chunks as (last offset, time of storing, body), and the offset after what was read.
 
-    `end` is the partition's own where nothing follows. `first` is the first offset there is, looked up only when the chunks do not begin at the position.
+    `end` is the partition's own where nothing follows; `first`, the first offset there is, is looked up only when the
+    chunks do not begin at the position.
     """
 
     request: Request

@@ -51,7 +51,9 @@ class SimulatedTransport:
         self.weather: Weather = weather or Calm()
         self.is_dead = False
         self.consumers: list[SimulatedConsumer] = []
-        self._seen: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
+        self._seen: WeakKeyDictionary[asyncio.Task[Any], dict[tuple[str, ...] | None, int]] = (
+            WeakKeyDictionary()
+        )
 
     def require_alive(self) -> None:
         """Raises: Crashed once the process is gone."""
@@ -118,13 +120,16 @@ class SimulatedTransport:
         await self.weather.after("append")
         return offsets
 
-    async def wait(self, timeout_s: float) -> None:
+    async def wait(self, timeout_s: float, topics: Sequence[str] | None = None) -> None:
+        """Return when something may have been appended, whatever the topic."""
         self.require_alive()
         task = asyncio.current_task()
         assert task is not None
-        if self._seen.get(task) == self.log.changes:  # a first call returns at once
+        seen = self._seen.setdefault(task, {})
+        which = None if topics is None else tuple(topics)
+        if seen.get(which) == self.log.changes:  # a first call returns at once
             await self.log.wait(timeout_s)
-        self._seen[task] = self.log.changes
+        seen[which] = self.log.changes
         self.require_alive()
 
     def require_storable(self, records: Sequence[Record]) -> None:

@@ -180,10 +180,11 @@ class Transport(Protocol):
         """
         ...
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return when something may have been appended to any topic, or after `timeout_s`. For followers.
+    async def wait(self, timeout_s: float, topics: Sequence[str] | None = None) -> None:
+        """Return when something may have been appended to one of the topics (None: any), or after `timeout_s`.
 
-        What was appended since the calling task last returned from here counts.
+        For followers. What was appended since the calling task last returned from here with these topics counts. May
+        return for other topics as well: who is woken looks.
         """
         ...
 

@@ -266,3 +266,29 @@ def test_events_appended_at_the_very_moment_of_a_read_are_not_passed_over(place:
         await log.close()
 
     asyncio.run(story())
+
+
+def test_a_follower_is_not_woken_for_what_others_append_to_other_topics(place: EmbeddedPlace) -> None:
+    async def story() -> None:
+        log = place.transport()
+        await log.start()
+        await log.ensure([TopicSpec(name="mine"), TopicSpec(name="busy")])
+        woken = 0
+
+        async def follow() -> None:
+            nonlocal woken
+            while True:
+                await log.wait(60.0, ["mine"])
+                woken += 1
+
+        following = asyncio.create_task(follow())
+        for number in range(50):
+            await log.append([Record("busy", 0, None, b"%d" % number, [])])
+        assert woken <= 2  # the first call, and the topics' making
+        await log.append([Record("mine", 0, None, b"x", [])])
+        while woken < 2:
+            await log.wait(1.0)
+        following.cancel()
+        await log.close()
+
+    asyncio.run(story())
