@@ -2,7 +2,8 @@
 
 The event loop gathers and encodes; the writer's thread commits all that waits in one transaction with one sync; the
 reader's thread reads. So a release costs its share of a sync, and the loop never waits for a disk. The file, the codec
-and what the two threads do are in the `embedded_*` files beside this one.
+and what the two threads do are in the `embedded_*` files beside this one; this is the whole surface of the transport,
+which is why it is long.
 """
 
 from __future__ import annotations
@@ -11,23 +12,21 @@ import asyncio
 import logging
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import apsw
-import msgspec
 
 from streamlets.errors import Fatal, Rejected, StreamletsError, Unavailable
 from streamlets.event import Delivery, Record
 from streamlets.ports import Clock
 from streamlets.transports.embedded_board import Board
-from streamlets.transports.embedded_chunks import Chunk, encode, size
-from streamlets.transports.embedded_consumer import FETCH_BYTES, EmbeddedConsumer, decoded_chunk, fenced
+from streamlets.transports.embedded_chunks import Chunk, size
+from streamlets.transports.embedded_commits import MAX_RECORD_BYTES, Commits, Pending
+from streamlets.transports.embedded_consumer import FETCH_BYTES, EmbeddedConsumer, decoded_chunk
 from streamlets.transports.embedded_file import (
     Role,
     check_disk,
@@ -54,27 +53,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-MAX_RECORD_BYTES = 16 << 20  # a record is decoded whole; Kafka's own default is 1 MiB
-GROUP_RECORDS = 5_000  # what one transaction gathers: encoding them takes about 5 ms of the event loop
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
-
-
-class Pending(msgspec.Struct):
-    """Records by partition, and offsets, that wait for the next transaction, and who waits for them.
-
-    `order`: for an append, the (partition, index in it) of each record, in the order given.
-    """
-
-    records: dict[int, list[Record]]
-    count: int
-    offsets: dict[tuple[int, int], int]
-    order: list[tuple[int, int]]
-    consumer: EmbeddedConsumer | None
-    future: asyncio.Future[list[int]]
-
-    def fail(self, error: BaseException) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
 
 
 class EmbeddedTransport:
@@ -110,11 +89,6 @@ class EmbeddedTransport:
         self._seen: WeakKeyDictionary[asyncio.Task[object], dict[tuple[str, ...] | None, int]] = (
             WeakKeyDictionary()
         )
-        self._pending: deque[Pending] = deque()
-        self._alone = 0
-        self._stored_ms = 0
-        self._is_writing = False
-        self._is_pump_due = False
         self._loading: asyncio.Task[None] | None = None
         self._tidies = asyncio.Lock()
         self._tidying: asyncio.Task[None] | None = None
@@ -164,6 +138,7 @@ class EmbeddedTransport:
         self._write_lane = Lane("streamlets-log-write")
         self._read_lane = Lane("streamlets-log-read", self._reader.look)
         self.board = Board(self._read_lane)
+        self._commits = Commits(self._write_lane, self._writer, self._clock, self._told)
         self._is_open = True
         self._pid = os.getpid()
         self._tidy = Tidy(self, self._reader, self._clock, self._path)
@@ -190,8 +165,7 @@ class EmbeddedTransport:
         for consumer in list(self._consumers.values()):
             await consumer.close()
         try:
-            while self._is_writing or self._pending:
-                await self._write_lane.call(_nothing)
+            await self._commits.drain()
             await self._read_lane.call(self._reader.close)
             await self._write_lane.call(self._writer.close)
         finally:
@@ -420,10 +394,7 @@ class EmbeddedTransport:
             by_place, order = self._placed(records, consumer is None)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[int]] = loop.create_future()
-        self._pending.append(Pending(by_place, len(records), offsets, order, consumer, future))
-        if not self._is_writing and not self._is_pump_due:
-            self._is_pump_due = True
-            loop.call_soon(self._pump)  # what others give in this turn of the loop goes along
+        self._commits.add(Pending(by_place, len(records), offsets, order, consumer, future))
         try:
             return await future
         except Rejected as exc:
@@ -465,110 +436,17 @@ class EmbeddedTransport:
         except Aborted as exc:
             raise outside(exc) from exc
 
-    def _pump(self) -> None:
-        """Give the writer all that waits, as one transaction."""
-        self._is_pump_due = False
-        while self._pending and not self._is_writing:
-            taken = self._take()
-            if not taken:
-                continue
-            try:
-                group, bases = self._group(taken)
-            except (StreamletsError, TypeError, ValueError) as exc:
-                self._failed(taken, exc, is_one_to_blame=True)
-                continue
-            self._is_writing = True
-            job = self._write_lane.call(partial(self._writer.commit, group))
-            job.add_done_callback(partial(self._written, taken, group, bases))
-
-    def _take(self) -> list[Pending]:
-        """Return what goes into the next transaction: all that waits, or one where a larger one has failed."""
-        taken: list[Pending] = []
-        count = 0
-        while self._pending and (not taken or count + self._pending[0].count <= GROUP_RECORDS):
-            pending = self._pending.popleft()
-            if self._alone:
-                self._alone -= 1
-            if pending.consumer is not None and pending.consumer.is_fenced:
-                pending.fail(fenced(pending.consumer.group))
-                continue
-            taken.append(pending)
-            count += pending.count
-            if self._alone:
-                break
-        return taken
-
-    def _group(self, taken: list[Pending]) -> tuple[Group, list[dict[int, int]]]:
-        """Return the transaction's content, and at which index in each partition the records of each begin.
-
-        Raises: Rejected, or what a record's wrong type raises: one of them is to blame.
-        """
-        by_place: dict[int, list[Record]] = {}
-        offsets: dict[tuple[int, int], int] = {}
-        bases: list[dict[int, int]] = []
-        for pending in taken:
-            base: dict[int, int] = {}
-            for place, records in pending.records.items():
-                there = by_place.get(place)
-                base[place] = len(there) if there else 0
-                by_place[place] = there + records if there else records
-            bases.append(base)
-            offsets.update(pending.offsets)
-        now_ms = int(self._clock.now_s() * 1000)
-        self._stored_ms = max(
-            self._stored_ms + 1, now_ms
-        )  # rises with every commit: it is the order of appending
-        chunks = {place: encode(records, now_ms) for place, records in by_place.items()}
-        if any(len(chunk.body) > MAX_RECORD_BYTES for each in chunks.values() for chunk in each):
-            _check_sizes(by_place.values())
-        return Group(chunks, offsets, self._stored_ms), bases
-
-    def _written(
-        self,
-        taken: list[Pending],
-        group: Group,
-        bases: list[dict[int, int]],
-        job: asyncio.Future[dict[int, int]],
-    ) -> None:
-        """Tell everybody whose records the transaction held, then go on."""
-        self._is_writing = False
-        error = job.exception()
-        if error is None:
-            firsts = job.result()
-            for pending, base in zip(taken, bases, strict=True):
-                if not pending.future.done():
-                    pending.future.set_result(
-                        [firsts[place] + base[place] + index for place, index in pending.order]
-                    )
-            for consumer in self._consumers.values():
-                consumer.offer(group.chunks, firsts, group.stored_ms)
-            self.board.note(
-                {place: (0, firsts[place] + _span(chunks)) for place, chunks in group.chunks.items()}
-            )
-        else:
-            self._failed(taken, error, is_one_to_blame=getattr(error, "code", "") == "disk-full")
-        if self._role == "worker" and self._writer.is_checkpoint_due:
-            self._write_lane.call(self._writer.checkpoint)
-        self._pump()
-
-    def _failed(self, taken: list[Pending], error: BaseException, *, is_one_to_blame: bool) -> None:
-        """Fail them all, or try each alone where the others may be well without the one to blame."""
-        if is_one_to_blame and len(taken) > 1:
-            self._pending.extendleft(reversed(taken))
-            self._alone = len(taken)
-        else:
-            for pending in taken:
-                pending.fail(error)
+    def _told(self, group: Group, firsts: dict[int, int]) -> None:
+        """Pass on what has just been committed to who waits for it."""
+        for consumer in self._consumers.values():
+            consumer.offer(group.chunks, firsts, group.stored_ms)
+        self.board.note({place: (0, firsts[place] + _span(chunks)) for place, chunks in group.chunks.items()})
 
 
 def _noted(loading: asyncio.Task[None]) -> None:
     """Keep asyncio from complaining of an error that the next read meets again, and tells who asked."""
     if not loading.cancelled():
         loading.exception()
-
-
-def _nothing() -> None:
-    return None
 
 
 def _span(chunks: list[Chunk]) -> int:
@@ -600,16 +478,6 @@ def _check_topic(topic: TopicSpec) -> None:
         if value is not None and value < least:
             raise Fatal(
                 f"topic {topic.name}: {name} is {value}, at least {least} is needed", code="bad-topic-config"
-            )
-
-
-def _check_sizes(batches: Iterable[list[Record]]) -> None:
-    """Return when no record is above the limit. Raises: Rejected (`too-large`)."""
-    for record in chain.from_iterable(batches):
-        if size(record) > MAX_RECORD_BYTES:
-            raise Rejected(
-                f"an event of {size(record)} bytes for {record.topic} is above the limit of {MAX_RECORD_BYTES}",
-                code="too-large",
             )
 
 
