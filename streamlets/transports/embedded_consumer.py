@@ -79,6 +79,11 @@ class Cursor(msgspec.Struct):
                 self.taken += 1
         return True
 
+    @property
+    def n_decoded(self) -> int:
+        """How many deliveries are left of the chunk at hand, which was stored at one time."""
+        return len(self.decoded) - self.taken
+
     def take(self, count: int) -> list[Delivery]:
         """Return up to `count` deliveries at hand, oldest first, of one chunk."""
         out = self.decoded[self.taken : self.taken + count]
@@ -189,7 +194,7 @@ class EmbeddedConsumer:
         self._topology = topology
 
     def _take(self, max_events: int) -> list[Delivery]:
-        """Return what is at hand in the order of its appending; what was appended at one time in equal shares.
+        """Return what is at hand in the order of its appending; of what was appended together, shares in proportion.
 
         A partition that fell behind is served first. Else a short partition of a backlog would be through before the
         others, and whoever looks at all of them together would see a mixture that never was.
@@ -202,10 +207,10 @@ class EmbeddedConsumer:
             oldest_ms = min([cursor.stored_ms for cursor in ready])
             first = [cursor for cursor in ready if cursor.stored_ms == oldest_ms]
             turn = self._turn % len(first)
-            share = max(1, room // len(first))
+            scale = min(1.0, room / sum([cursor.n_decoded for cursor in first]))
             for cursor in (*first[turn:], *first[:turn]):
                 if room > 0:
-                    got = cursor.take(min(share, room))
+                    got = cursor.take(min(room, max(1, round(cursor.n_decoded * scale))))
                     taken.setdefault(cursor.place, []).extend(got)
                     room -= len(got)
             ready = [cursor for cursor in ready if cursor.has_some()]
