@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "account": "count the events of an application: is one missing?",
     "inspect": "show the events at a port",
     "dead-letters": "show events that could not be processed, and why",
+    "models": "which models are served; deploy one, go back",
     "new": "write a working application with its test",
     "verify": "find every problem of a blueprint, before anything runs",
     "test": "run a blueprint's tests, in virtual time and without a broker",
