@@ -80,7 +80,7 @@ class Count:
             self._failed |= places  # once each: no event fails as often as it may be tried
             raise RuntimeError("now and then")
         if self._random.random() < 0.3:
-            await self._clock.sleep(self._random.random() * 0.02)
+            await self._clock.sleep(self._random.random() * 0.2)
         batch.state.set("chain", chain)
         return Outcome(emits=emits, filtered=filtered)
 
