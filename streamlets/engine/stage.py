@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -112,6 +113,10 @@ class Stage:
         self._failure: Fatal | None = None
         self._n_left: int | None = None
         self._rewinds: set[asyncio.Task[None]] = set()
+        self._shared: deque[tuple[Owned, Entry, Batch]] = (
+            deque()
+        )  # with overlap: what waits to run, as it came
+        self._n_running = 0
         self._n_dead: dict[str, int] = {}  # dead letters by code, for the log's sake
         self._admit = getattr(streamlet, "admit", None)
         self._gained = getattr(streamlet, "gained", None)
@@ -481,19 +486,43 @@ class Stage:
                     [d.offset for d in part], n_bytes, now_s, part[0].timestamp_ms, is_exact
                 )
                 batch = Batch(owned.inlet, where.topic, where.partition, part, owned.state)
-                owned.queue.append((entry, batch))
+                if self._overlap == 1:
+                    owned.queue.append((entry, batch))
+                else:
+                    self._shared.append((owned, entry, batch))
             owned.ledger.pass_over(last)
             self._start_work(owned)
 
     # --- processing
 
     def _start_work(self, owned: Owned) -> None:
-        while owned.queue and owned.n_running < self._overlap and owned.is_alive:
-            entry, batch = owned.queue.popleft()
-            owned.n_running += 1
-            task = asyncio.create_task(self._work(owned, entry, batch))
-            owned.tasks.add(task)
-            task.add_done_callback(owned.tasks.discard)
+        """Start what may run: one batch of a partition at a time, or with overlap any, in the order they came.
+
+        With overlap the bound is on all partitions together: slots of each would let short partitions run ahead.
+        """
+        if self._overlap == 1:
+            if owned.queue and owned.n_running == 0 and owned.is_alive:
+                self._run(owned, *owned.queue.popleft())
+            return
+        while self._shared and self._n_running < self._overlap * max(1, len(self._owned)):
+            owner, entry, batch = self._shared.popleft()
+            if owner.is_alive:
+                self._run(owner, entry, batch)
+
+    def _run(self, owned: Owned, entry: Entry, batch: Batch) -> None:
+        owned.n_running += 1
+        self._n_running += 1
+        task = asyncio.create_task(self._work(owned, entry, batch))
+        owned.tasks.add(task)
+        task.add_done_callback(owned.tasks.discard)
+        task.add_done_callback(lambda _: self._ran(owned))
+
+    def _ran(self, owned: Owned) -> None:
+        owned.n_running -= 1
+        self._n_running -= 1
+        if self._failure is None:
+            self._start_work(owned)
+        self._changed.set()
 
     async def _work(self, owned: Owned, entry: Entry, batch: Batch) -> None:
         try:
@@ -522,10 +551,6 @@ class Stage:
             self._fail(
                 Fatal(f"{self.name}: {type(exc).__name__}{_where(exc)}", code="bug", exit_code=70), exc
             )
-        finally:
-            owned.n_running -= 1
-            if owned.is_alive and self._failure is None:
-                self._start_work(owned)
 
     def _fail(self, failure: Fatal, cause: BaseException | None = None) -> None:
         if self._failure is None:

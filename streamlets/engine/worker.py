@@ -213,6 +213,13 @@ class Worker:
             )
             announced.append(_no_announcement)
         else:
+            if component.holds and (streamlet.overlap or 1) > 1:
+                raise Fatal(
+                    f"{streamlet.mark}: {streamlet.name} holds events, so its batches cannot overlap",
+                    code="bad-value",
+                    hint="leave `overlap` out",
+                    exit_code=64,
+                )
             streams = stream_topics(plan, streamlet.name, inlets)
             entering = [topic for topic in streams.values() if topic.external]
             contract = _contract(entering[0]) if entering else None
