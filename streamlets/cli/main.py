@@ -19,6 +19,7 @@ import deploy  # noqa: F401
 import detectors  # noqa: F401
 
 COMMANDS: Final = {
+    "demo": "watch real flights being scored, the model replaced, and drift",
     "run": "run an application",
     "account": "count the events of an application: is one missing?",
     "inspect": "show the events at a port",

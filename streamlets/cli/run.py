@@ -72,7 +72,7 @@ def run(
             click.echo(
                 f"{streamlet.name}: replicas is 1 here, not {streamlet.replicas}: one worker", err=True
             )
-    _logging()
+    log_to_stderr()
     if os.environ.get("STREAMLETS_UVLOOP", "1") == "1":
         import uvloop
 
@@ -98,7 +98,7 @@ def _chosen(plan: Plan, only: str | None) -> set[str] | None:
     return chosen
 
 
-def _logging() -> None:
+def log_to_stderr() -> None:
     import logging
 
     logging.basicConfig(
@@ -139,7 +139,7 @@ async def _run(
     try:
         worker = build_worker(plan, transport, chosen)
         await worker.start()
-        _on_signals(worker)
+        on_signals(worker)
         settle_memory()
         progress = (
             None if quiet else asyncio.create_task(_progress(worker, log_file(on, plan)), name="progress")
@@ -171,7 +171,7 @@ def settle_memory() -> None:
     gc.set_threshold(100_000, 20, 50)
 
 
-def _on_signals(worker: Worker) -> None:
+def on_signals(worker: Worker) -> None:
     loop = asyncio.get_running_loop()
     asked = False
 
