@@ -214,6 +214,7 @@ def _adapting_leaves_the_original_as_it_was(factory: Factory) -> None:
     adapted, scores = detector.adapted(windows)
     assert detector.judge(_clean(3)) == before, "adapting changed the detector itself"
     assert len(scores) == len(windows), f"{len(windows)} windows have {len(scores)} scores"
+    assert {len(score) for score in scores} == {len(_NAMES)}, "a window's scores are not one for each feature"
     assert np.isfinite(scores).all(), "a window's score is not finite"
     again, scores_again = detector.adapted(windows)
     assert scores == scores_again, "the same windows get other scores"

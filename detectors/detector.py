@@ -72,10 +72,10 @@ class Detector(Protocol):
         """
         ...
 
-    def adapted(self, windows: Sequence[Floats]) -> tuple[Detector, tuple[float, ...]]:
-        """Return this detector adjusted to how windows without drift vary, and the score of each of these windows.
+    def adapted(self, windows: Sequence[Floats]) -> tuple[Detector, tuple[tuple[float, ...], ...]]:
+        """Return this detector adjusted to how windows without drift vary, and these windows' scores by feature.
 
-        `windows` are consecutive and held out from the reference; at least two. A window's score is the one that it
+        `windows` are consecutive and held out from the reference; at least two. A window's scores are those that it
         gets from a detector adjusted to the others alone: one's own verdict on what one has learnt from is too mild.
         A detector that has nothing to adjust returns itself. Raises: ValueError as `judge`, or for fewer than two.
         """

@@ -118,8 +118,8 @@ class KS:
         )
         return Verdict(any(f.is_drift for f in features), float(score.max()), len(window), features)
 
-    def adapted(self, windows: Sequence[Floats]) -> tuple[KS, tuple[float, ...]]:
-        """Return this detector with, for each hypothesis, the number of rows that are worth one; and windows' scores.
+    def adapted(self, windows: Sequence[Floats]) -> tuple[KS, tuple[tuple[float, ...], ...]]:
+        """Return this detector with, for each hypothesis, the number of rows that are worth one; and the scores.
 
         Without drift -ln p has mean 1. Where its mean over these windows is above 1 by more than a standard error,
         rows repeat what their neighbours say, and that mean is the factor by which n is too large.
@@ -130,7 +130,7 @@ class KS:
         surprises = np.array([-_Comparison(w, self._columns, self._rows).log_p for w in windows])
         total = surprises.sum(axis=0)
         scores = tuple(
-            float((mine / _effects((total - mine) / (count - 1), count - 1)).max() / _LN10)
+            tuple(((mine / _effects((total - mine) / (count - 1), count - 1)).max(axis=0) / _LN10).tolist())
             for mine in surprises
         )
         adapted = copy.copy(self)

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 Transition = Literal["firing", "resolved"]
 
+_TWO_FIRE = 1.05  # two windows that count the most, on an average of nothing, end this much of the limit
 LEAST_WINDOWS = 5  # fewer tell nothing of how windows vary
 MOST_WINDOWS = 100  # more cost time at the start (5 ms each for 500 x 30) and add little
-_LEAST_SD = 1.0 / math.log(10.0)  # of -log10 of a single uniform p-value; of the largest of many it is above
+_LEAST_SD = 1.0 / math.log(10.0)  # of -log10 of a uniform p-value: what is below it is luck
 
 
 def cut(rows: Floats, n_rows: int) -> list[Floats]:
@@ -39,7 +40,10 @@ def cut(rows: Floats, n_rows: int) -> list[Floats]:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a window made of the state. `value` is what is compared with `limit`; `state` is to be kept."""
+    """What a window made of the state. `value` is what is compared with `limit`; `state` is to be kept.
+
+    `features`: the indexes of those that the alert is about, the worst first; empty where a policy cannot tell.
+    """
 
     state: dict[str, Any]
     transition: Transition | None
@@ -47,6 +51,7 @@ class Step:
     value: float
     limit: float
     windows_in_breach: int
+    features: tuple[int, ...] = ()
 
 
 class Policy(Protocol):
@@ -55,14 +60,14 @@ class Policy(Protocol):
     @property
     def name(self) -> str: ...
 
-    def step(self, state: dict[str, Any] | None, score: float, is_drift: bool) -> Step:
-        """Return what the next window's verdict makes of the state; None: the first window."""
+    def step(self, state: dict[str, Any] | None, scores: Sequence[float], is_drift: bool) -> Step:
+        """Return what the next window's verdict makes of the state; None: the first window. `scores`: by feature."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """How the scores of windows without drift lie: mean, standard deviation, and from how many windows."""
+    """How a feature's scores lie in windows without drift: mean, standard deviation, and from how many windows."""
 
     mean: float
     sd: float
@@ -77,67 +82,87 @@ class Baseline:
         return cls(mean, max(_LEAST_SD, math.sqrt(variance * (1.0 + 4.0 / n))), n)
 
 
+def baselines(scores: Sequence[Sequence[float]]) -> tuple[Baseline, ...]:
+    """Return the baseline of each feature from its scores in windows without drift: (n_windows, n_features)."""
+    return tuple(Baseline.of(column) for column in zip(*scores, strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Ewma:
-    """Fires when the moving average of the score is beyond its limit; over when it is below a quarter of that.
+    """Fires when the moving average of a feature's score is beyond its limit; over when none is above a quarter of it.
 
-    The average is exponentially weighted, in standard deviations above the baseline. A window counts at most so much
-    that one alone, however bad, never fires and two in a row can; and the average rises to twice the limit at most, so
-    that what has ended is over after some ten windows. The limit is that of a control chart, wider by two standard
-    errors of the baseline's mean.
+    Each feature has an average of its own, exponentially weighted, in standard deviations above its baseline: a shift
+    that stays in one feature adds up, and the alert names it; the worst of all features in each window would be now
+    this one and now that, also without drift. A window counts at most so much that it takes two in a row to fire,
+    however bad they are (one, where the average was at half of its limit already); and the average rises to twice the
+    limit at most, so that what has ended is over after some ten windows. The limit is that of a control chart, wider
+    by two standard errors of the baseline's mean, and by smoothing * ln(features): the chance that an average is
+    beyond x falls by e for each `smoothing` of x, and that of any feature's grows with their number.
 
     Parameters
     ----------
+    baselines
+        One for each feature.
     smoothing
         The weight of the newest window.
     limit
-        In standard deviations of the average. At 5: none to one alert in 500 windows without drift, independent or
+        In standard deviations of the average. At 4.5: none to one alert in 500 windows without drift, independent or
         not; a shift of 0.2 standard deviations in 3 of 30 features fires within three windows of 500 (test_policy.py).
 
     Examples
     --------
-    >>> policy, state = Ewma(Baseline(mean=1.7, sd=0.56, n_windows=100)), None
-    >>> for score in [1.5, 9.0, 1.6, 5.0, 5.0, 1.4]:
-    ...     step = policy.step(state, score, is_drift=score > 3)
+    >>> policy, state = Ewma([Baseline(mean=0.4, sd=0.5, n_windows=100)] * 2), None
+    >>> for scores in [(0.5, 0.2), (9.0, 0.1), (0.3, 0.4), (5.0, 0.9), (5.0, 0.2), (0.4, 0.1)]:
+    ...     step = policy.step(state, scores, is_drift=max(scores) > 3)
     ...     state = step.state
-    ...     print(round(step.value, 2), step.transition)
-    -0.07 None
-    1.44 None
-    1.11 None
-    2.07 firing
-    2.83 None
-    2.16 None
+    ...     print(round(step.value, 2), step.transition, step.features)
+    0.04 None ()
+    1.1 None ()
+    0.84 None ()
+    1.75 None ()
+    2.47 firing (0,)
+    1.98 None (0,)
 
     Source: S. W. Roberts, "Control Chart Tests Based on Geometric Moving Averages", Technometrics 1 (1959).
     """
 
-    baseline: Baseline
+    baselines: Sequence[Baseline]
     smoothing: float = 0.2
-    limit: float = 5.0
+    limit: float = 4.5
 
     @property
     def name(self) -> str:
         return "ewma"
 
-    def step(self, state: dict[str, Any] | None, score: float, is_drift: bool) -> Step:
-        """Return what the next window's score makes of the state. `is_drift` is not used: the score says more."""
-        value, is_firing, breach = (
-            (state["value"], state["firing"], state["breach"]) if state else (0.0, False, 0)
+    def step(self, state: dict[str, Any] | None, scores: Sequence[float], is_drift: bool) -> Step:
+        """Return what the next window's scores make of the state. `is_drift` is not used: the scores say more."""
+        before, episode, breach = (
+            (state["values"], set(state["episode"]), state["breach"])
+            if state
+            else ([0.0] * len(self.baselines), set[int](), 0)
         )
         limit = self.limit * math.sqrt(self.smoothing / (2.0 - self.smoothing))
-        limit += 2.0 / math.sqrt(self.baseline.n_windows)
-        most = 0.8 * limit / self.smoothing
-        distance = min(most, (score - self.baseline.mean) / self.baseline.sd)
-        value = min(2.0 * limit, (1.0 - self.smoothing) * value + self.smoothing * distance)
+        limit += 2.0 / math.sqrt(self.baselines[0].n_windows) + self.smoothing * math.log(len(self.baselines))
+        most = _TWO_FIRE / (2.0 - self.smoothing) * limit / self.smoothing
+        values = [
+            min(
+                2.0 * limit,
+                (1.0 - self.smoothing) * value
+                + self.smoothing * min(most, (score - baseline.mean) / baseline.sd),
+            )
+            for value, score, baseline in zip(before, scores, self.baselines, strict=True)
+        ]
+        beyond = {i for i, value in enumerate(values) if value > limit}
+        now = beyond | {i for i in episode if values[i] >= 0.25 * limit}
         transition: Transition | None = None
-        if not is_firing and value > limit:
-            is_firing, transition, breach = True, "firing", 0
-        elif is_firing and value < 0.25 * limit:
-            is_firing, transition = False, "resolved"
-        if value > limit:
-            breach += 1
-        kept = {"value": value, "firing": is_firing, "breach": breach}
-        return Step(kept, transition, is_firing, value, limit, breach)
+        if now and not episode:
+            transition, breach = "firing", 0
+        elif episode and not now:
+            transition = "resolved"
+        breach += bool(beyond)
+        about = sorted(now or episode, key=lambda i: -values[i])
+        kept = {"values": values, "episode": sorted(now), "breach": breach}
+        return Step(kept, transition, bool(now), max(values), limit, breach, tuple(about))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +175,7 @@ class Votes:
     --------
     >>> policy, state = Votes(), None
     >>> for is_drift in [True, False, True, True] + [False] * 5:
-    ...     step = policy.step(state, 0.0, is_drift)
+    ...     step = policy.step(state, (), is_drift)
     ...     state = step.state
     ...     print(int(step.value), step.transition)
     1 None
@@ -172,8 +197,8 @@ class Votes:
     def name(self) -> str:
         return "votes"
 
-    def step(self, state: dict[str, Any] | None, score: float, is_drift: bool) -> Step:
-        """Return what the next window's verdict makes of the state. `score` is not used."""
+    def step(self, state: dict[str, Any] | None, scores: Sequence[float], is_drift: bool) -> Step:
+        """Return what the next window's verdict makes of the state. `scores` are not used."""
         recent, is_firing, breach = (
             (state["recent"], state["firing"], state["breach"]) if state else ([], False, 0)
         )

@@ -7,6 +7,7 @@ small: the policy's state and the window's number, saved in the release of the w
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -286,11 +287,13 @@ class Detect:
             alert = self._alert(said, "resolved", kept["since"]) | {"reason": "configuration changed"}
             emit("alerts", alert, f"changed {kept['config']}")
         if transition is not None:
-            emit("alerts", self._alert(said, transition, since or kept["since"]), transition)
+            emit("alerts", self._alert(said, transition, since or kept["since"], found["top"]), transition)
         batch.state.set("detect", {"number": number, "config": config, "policy": state, "since": since})
         return True
 
-    def _alert(self, said: dict[str, Any], state: str, since: str | None) -> dict[str, Any]:
+    def _alert(
+        self, said: dict[str, Any], state: str, since: str | None, top: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Return an alert's data: the window's statistics, and what somebody woken up by it needs first."""
         worst_first = sorted(said.get("features", ()), key=lambda feature: -feature["score"])
         in_drift = [feature["name"] for feature in worst_first if feature["drift"]]
@@ -298,7 +301,7 @@ class Detect:
         return {
             "state": state,
             "since": since,
-            "top": in_drift or [feature["name"] for feature in worst_first[:1]],
+            "top": list(top) or in_drift or [feature["name"] for feature in worst_first[:1]],
             "application": self._context.application,
             "streamlet": self._context.streamlet,
             **{name: value for name, value in said.items() if name != "since"},

@@ -321,11 +321,11 @@ def test_another_configuration_begins_anew_and_resolves_what_it_could_never_reso
     async def go() -> None:
         state = MapState()
         await feed(await started(folder), payloads(0, 6, 2.0), state)
-        assert state.entries["detect"]["policy"]["firing"]
+        assert state.entries["detect"]["policy"]["episode"]
         outcomes = await feed(await started(folder, alpha=0.01), payloads(30, 1), state)
         (alert,) = data(outcomes[0], "alerts")
         assert (alert["state"], alert["reason"]) == ("resolved", "configuration changed")
-        assert not state.entries["detect"]["policy"]["firing"]
+        assert not state.entries["detect"]["policy"]["episode"]
         assert state.entries["detect"]["number"] == 7
 
     run(go())

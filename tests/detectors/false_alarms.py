@@ -17,7 +17,7 @@ from scipy.signal import lfilter
 
 from detectors.detector import Floats, Verdict
 from detectors.ks import KS
-from detectors.policy import Baseline, Ewma, Policy, Votes
+from detectors.policy import Ewma, Policy, Votes, baselines
 
 STREAMS = ("independent", "wobbling", "autocorrelated")
 WARM_UP = 50  # rows until an autocorrelated stream has forgotten its start
@@ -61,12 +61,12 @@ def measure(
     reference = np.concatenate(list(windows(stream, rng, reference_rows // rows, rows, width)))
     plain = KS(reference, [f"f{i}" for i in range(width)])
     detector, scores = plain.adapted(list(windows(stream, rng, calibration, rows, width)))
-    rule: Policy = Ewma(Baseline.of(scores)) if policy == "ewma" else Votes()
+    rule: Policy = Ewma(baselines(scores)) if policy == "ewma" else Votes()
 
     def fired(verdicts: Iterator[Verdict]) -> list[int]:
         state, found = None, []
         for number, verdict in enumerate(verdicts):
-            step = rule.step(state, verdict.score, verdict.is_drift)
+            step = rule.step(state, [f.score for f in verdict.features], verdict.is_drift)
             state = step.state
             if step.transition == "firing":
                 found.append(number)

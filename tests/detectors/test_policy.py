@@ -12,13 +12,13 @@ from detectors.policy import LEAST_WINDOWS, Baseline, Ewma, Policy, Step, Votes,
 from tests.detectors.false_alarms import STREAMS, measure
 
 BASELINE = Baseline(mean=1.7, sd=0.56, n_windows=100)
-POLICIES: list[Policy] = [Ewma(BASELINE), Votes()]
+POLICIES: list[Policy] = [Ewma([BASELINE]), Votes()]
 
 
 def run(policy: Policy, scores: list[float], state: dict[str, Any] | None = None) -> list[Step]:
     steps = []
     for score in scores:
-        step = policy.step(state, score, score > 3.0)
+        step = policy.step(state, [score], score > 3.0)
         state = step.state
         steps.append(step)
     return steps
@@ -34,13 +34,13 @@ def test_one_window_alone_never_fires_however_bad(policy: Policy) -> None:
 
 
 def test_two_very_bad_windows_in_a_row_fire() -> None:
-    assert transitions(run(Ewma(BASELINE), [1.7] * 10 + [50.0] * 2)) == [(11, "firing")]
+    assert transitions(run(Ewma([BASELINE]), [1.7] * 10 + [50.0] * 2)) == [(11, "firing")]
 
 
 @pytest.mark.parametrize("n_windows", [LEAST_WINDOWS, 100])
 @pytest.mark.parametrize("smoothing", [0.05, 0.2, 0.5])
 def test_persistence_holds_for_every_baseline_and_smoothing(n_windows: int, smoothing: float) -> None:
-    policy = Ewma(Baseline(1.7, 0.56, n_windows), smoothing=smoothing)
+    policy = Ewma([Baseline(1.7, 0.56, n_windows)], smoothing=smoothing)
     assert transitions(run(policy, [1.7, 4_000.0, 1.7])) == []
     assert transitions(run(policy, [1.7] + [4_000.0] * 5)) == [(2, "firing")]
 
@@ -74,6 +74,33 @@ def test_a_restart_at_any_window_changes_nothing(policy: Policy) -> None:
     for restart in range(1, len(scores)):
         state = json.loads(json.dumps(whole[restart - 1].state))
         assert run(policy, scores[restart:], state) == whole[restart:]
+
+
+def test_an_alert_names_the_features_that_it_is_about_the_worst_first() -> None:
+    policy, state = Ewma([BASELINE] * 3), None
+    clean, worse, better = [1.7, 1.7, 1.7], [1.7, 3.2, 9.0], [1.7, 1.7, 9.0]
+    found = []
+    for scores in [clean] * 5 + [worse] * 10 + [better] * 30 + [clean] * 30:
+        step = policy.step(state, scores, is_drift=True)
+        state = step.state
+        found.append((step.transition, step.features))
+    assert [(transition, names) for transition, names in found if transition] == [
+        ("firing", (2,)),
+        ("resolved", (2,)),
+    ]
+    assert found[14] == (None, (2, 1))  # the second has joined
+    assert found[44] == (None, (2,))  # and left
+    assert found[-1] == (None, ())
+
+
+def test_what_is_worst_now_here_and_now_there_is_no_drift() -> None:
+    policy, state = Ewma([BASELINE] * 30), None
+    for number in range(300):
+        scores = [1.7] * 30
+        scores[number % 30] = 9.0
+        step = policy.step(state, scores, is_drift=True)
+        state = step.state
+        assert not step.is_firing
 
 
 def test_windows_in_breach_are_counted_by_episode() -> None:

@@ -41,7 +41,7 @@ def judge(
 
     Result: `rows`; `unreadable`, [index, reason] of events left out; `n_unreadable`; and where there are rows enough
     `score`, `drift`, `features`, and what the policy made of it in `state` (to be given with the next window),
-    `transition`, `firing`, `value`, `limit`, `breach`.
+    `transition`, `firing`, `value`, `limit`, `breach`, `top` (the features that an alert is about).
     """
     try:
         monitor = _monitor(spec)
@@ -64,7 +64,8 @@ def judge(
     if rows < LEAST_ROWS:
         return result
     verdict = monitor.detector.judge(np.concatenate(blocks))
-    step = monitor.policy.step(state, verdict.score, verdict.is_drift)
+    scores = [feature.score for feature in verdict.features]
+    step = monitor.policy.step(state, scores, verdict.is_drift)
     return result | {
         "score": verdict.score,
         "drift": verdict.is_drift,
@@ -75,6 +76,7 @@ def judge(
         "value": step.value,
         "limit": step.limit,
         "breach": step.windows_in_breach,
+        "top": [verdict.features[i].name for i in step.features],
     }
 
 
@@ -89,10 +91,10 @@ class _Monitor:
         plain = table.build(wanted["detector"], found.rows, found.features, **wanted["options"])
         self.detector, scores = plain.adapted(policy.cut(found.calibration, wanted["window"]))
         chosen = dict(wanted["policy"])
-        baseline = policy.Baseline.of(scores)
+        baselines = policy.baselines(scores)
         self.policy: policy.Policy
         if chosen.pop("use") == "ewma":
-            self.policy = policy.Ewma(baseline, **chosen)
+            self.policy = policy.Ewma(baselines, **chosen)
         else:
             self.policy = policy.Votes(**chosen)
         self.rows = Rows(found.features, wanted["on"])
@@ -102,7 +104,6 @@ class _Monitor:
             "detector": {"name": plain.name, "version": plain.version, "config": _hash(shown)},
             "reference": {"id": about.id, "digest": about.digest, "rows": about.rows},
             "features": list(found.features),
-            "baseline": {"mean": baseline.mean, "sd": baseline.sd, "windows": baseline.n_windows},
         }
 
 

@@ -36,12 +36,12 @@ class WindowOptions(OptionsBase):
 
 
 class EwmaOptions(OptionsBase):
-    """A moving average of the score against a limit calibrated on the reference's held-out windows."""
+    """A moving average of each feature's score against a limit calibrated on the reference's held-out windows."""
 
-    use: Literal["ewma"] = Field(default="ewma", description="A moving average of the score.")
+    use: Literal["ewma"] = Field(default="ewma", description="A moving average of each feature's score.")
     smoothing: float = Field(default=0.2, gt=0, le=1, description="The weight of the newest window.")
     limit: float = Field(
-        default=5.0, gt=0, le=100, description="Standard deviations of the average at which an alert fires."
+        default=4.5, gt=0, le=100, description="Standard deviations of the average at which an alert fires."
     )
 
 

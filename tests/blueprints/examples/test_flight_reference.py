@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,15 @@ import pytest
 
 from blueprints.examples import flight_delays
 from blueprints.examples.flight_delays.features import FEATURES
+from blueprints.examples.flight_delays.history import TRAINING, rows
 from blueprints.examples.flight_delays.reference import main
+from detectors.detector import Floats
+from detectors.ks import KS
+from detectors.policy import Ewma, baselines, cut
 from detectors.reference import inspect, load
 
 FILE = Path(flight_delays.__file__).parent / "reference.npz"
+WINDOWS = (500, 2_000)  # the second is the blueprint's
 
 
 def test_the_reference_speaks_of_the_features_of_the_model() -> None:
@@ -20,6 +27,55 @@ def test_the_reference_speaks_of_the_features_of_the_model() -> None:
     assert about.features == FEATURES
     assert "month" not in about.features
     assert not np.isnan(load(FILE).rows).any()
+
+
+def alerts(windows: Iterable[Floats], n_rows: int) -> list[tuple[int, tuple[str, ...]]]:
+    """Return the window at which each alert fires, from 1, and the features that it names."""
+    made = load(FILE)
+    detector, scores = KS(made.rows, made.features).adapted(cut(made.calibration, n_rows))
+    policy, state = Ewma(baselines(scores)), None
+    found = []
+    for number, window in enumerate(windows, 1):
+        verdict = detector.judge(window)
+        step = policy.step(state, [feature.score for feature in verdict.features], verdict.is_drift)
+        state = step.state
+        if step.transition == "firing":
+            found.append((number, tuple(made.features[i] for i in step.features)))
+    return found
+
+
+def cut_all(rows: Floats, n_rows: int) -> Iterator[Floats]:
+    return (rows[at : at + n_rows] for at in range(0, len(rows) - n_rows + 1, n_rows))
+
+
+@pytest.fixture(scope="module")
+def unseen() -> Floats:
+    """The third of January to March that is in neither reference nor calibration."""
+    return rows(*TRAINING).third(2).x
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_rows", WINDOWS)
+@pytest.mark.parametrize("seed", range(5))
+def test_at_most_one_alert_in_500_windows_drawn_from_unseen_weeks(
+    seed: int, n_rows: int, unseen: Floats
+) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = (unseen[rng.integers(0, len(unseen), n_rows)] for _ in range(500))
+    assert len(alerts(drawn, n_rows)) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_rows", WINDOWS)
+def test_unseen_weeks_of_winter_in_their_order_do_not_alarm(n_rows: int, unseen: Floats) -> None:
+    assert alerts(cut_all(unseen, n_rows), n_rows) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_rows", "until"), [(500, date(2013, 4, 14)), (2_000, date(2013, 5, 4))])
+def test_spring_is_told_by_its_temperature_alone(n_rows: int, until: date) -> None:
+    spring = rows(TRAINING[1], until).x
+    assert [features for _, features in alerts(cut_all(spring, n_rows), n_rows)] == [("temp",)]
 
 
 @pytest.mark.slow
