@@ -374,7 +374,7 @@ def test_a_read_only_disk_is_refused_to_a_worker_and_can_be_read(tmp_path: Path)
 
         asyncio.run(read())
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "-l", disk], check=True)
     made(place)
 
 
