@@ -78,6 +78,7 @@ def check_outcome(folder: Path, n: int = 3000) -> None:
     assert json.loads(account.stdout)["missing"] == 0
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_release_and_started_again_every_event_is_there_once(
     tmp_path: Path,
 ) -> None:
