@@ -4,6 +4,11 @@ A file is a zip archive, as numpy's `.npz` is, of `reference.json` (what it is),
 `calibration.npy` (float64 rows). The description can be read without numpy and without the rows, and nothing in it is
 ever unpickled. Clean rows as JSON lines do as well: the first half of them becomes
 the reference, the second half the calibration, in their order.
+
+Calibration rows belong in the order in which the stream will bring them, best out of a payload log itself. A window of
+two days has one weather; and where partitions are scored beside each other a log has them in blocks, so that windows
+vary in what the partitions are keyed by. Rows in another order, or drawn at random, hide how windows vary without
+drift, and then every window is one.
 """
 
 from __future__ import annotations

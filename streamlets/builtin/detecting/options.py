@@ -70,7 +70,7 @@ class DetectOptions(OptionsBase):
     )
     reference: str = Field(
         min_length=1,
-        description="The rows to compare with, and held-out ones to calibrate on: an .npz that "
+        description="The rows to compare with, and held-out ones in the stream's order to calibrate on: an .npz that "
         "`detectors.reference.save` wrote, or .jsonl of clean rows, in the blueprint's folder.",
     )
     features: list[str] | None = Field(
