@@ -217,8 +217,6 @@ class Writer:
 
     def _undone(self, exc: apsw.Error | OSError) -> StreamletsError:
         self._undo()
-        if isinstance(exc, apsw.FullError):
-            self._checkpoint_at = 0  # where the file has room inside, a checkpoint gives the WAL's back
         return translated(exc, self._path)
 
     def _took_place(self, rows: Sequence[tuple[int, int, int, int, int, bytes]], group: Group) -> bool:

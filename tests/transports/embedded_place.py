@@ -1,12 +1,20 @@
-"""Where the tests of the embedded log find one: a file in a folder of the test, and a clock that can be moved on."""
+"""Where the tests of the embedded log find one: a file in a folder of the test, and a clock that can be moved on.
+
+`run_with_mounts` runs a story where the machine's mounts are its own, so that none is left behind.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from streamlets.transports.embedded import EmbeddedTransport
 from streamlets.transports.embedded_file import Role
@@ -66,3 +74,24 @@ class EmbeddedPlace:
     async def grow(self, transport: Transport, topic: TopicSpec) -> None:
         assert isinstance(transport, EmbeddedTransport)
         await transport.alter(topic)
+
+
+def run_with_mounts(mounts: list[str], module: str, *arguments: object) -> None:
+    """Run `python -m module` in mounts of its own, made by these commands; skips where that is not allowed."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("only root can mount a disk for the test")
+    script = " && ".join([*mounts, 'exec "$@"'])
+    command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        sys.executable,
+        "-m",
+        module,
+        *map(str, arguments),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -23,21 +22,14 @@ from streamlets.transports.transport import (
     Consumer,
     Release,
     TopicPartition,
-    TopicSpec,
     UnknownOutcome,
 )
-from tests.transports.embedded_place import EmbeddedPlace
+from tests.transports.embedded_place import EmbeddedPlace, run_with_mounts
+from tests.transports.full_disk import TOPICS, WHERE, begun
 from tests.transports.power import Failing
 
 T = TypeVar("T")
 
-TOPICS = [
-    TopicSpec(name="in"),
-    TopicSpec(name="a"),
-    TopicSpec(name="b"),
-    TopicSpec(name="state", compacted=True),
-]
-WHERE = TopicPartition("in", 0)
 COUNT = 12
 
 
@@ -187,17 +179,6 @@ def sweep(folder: Path, error: type[apsw.Error], every: int, times: int) -> None
 # What a release meets is said by its type.
 
 
-async def begun(place: EmbeddedPlace, count: int = 3) -> tuple[EmbeddedTransport, Consumer]:
-    log = place.transport()
-    await log.start()
-    await log.ensure(TOPICS)
-    await log.append([event("in", n) for n in range(count)])
-    consumer = await log.consumer("g", ["in"], Listener({}))
-    while not await consumer.poll(count, 1.0):
-        pass
-    return log, consumer
-
-
 @pytest.fixture
 def fail_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Arms a fault point, once."""
@@ -322,45 +303,7 @@ def limit_pages(log: EmbeddedTransport, extra: int) -> None:
 def test_a_disk_that_is_really_full_costs_nothing_acknowledged(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "streamlets-test", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
-        pytest.skip("only root can mount a small disk")
-    try:
-        place = EmbeddedPlace(disk)
-        ballast = disk / "ballast"
-
-        async def run() -> None:
-            log, consumer = await begun(place, count=200)
-            ballast.write_bytes(b"x" * (1 << 20))
-            released = 0
-            records = [event(topic, os.urandom(20_000)) for topic in ("a", "b")]
-
-            async def release_until_full() -> None:
-                nonlocal released
-                while True:
-                    await consumer.release(Release(group="g", records=records, offsets={WHERE: released + 1}))
-                    released += 1
-
-            with pytest.raises(Aborted) as aborted:
-                await release_until_full()
-            assert aborted.value.code == "disk-full"
-            assert released > 5
-            for _ in range(3):  # it goes on being full, and goes on being said
-                with pytest.raises(Aborted):
-                    await consumer.release(Release(group="g", records=records, offsets={WHERE: released + 1}))
-            assert await log.committed("g", ["in"]) == {WHERE: released}
-            ballast.unlink()
-            await consumer.release(Release(group="g", records=records, offsets={WHERE: released + 1}))
-            for topic in ("a", "b"):
-                assert (await log.offsets(topic))[0] == (0, released + 1)
-            await log.close()
-
-        asyncio.run(run())
-        connection = apsw.Connection(str(place.path))
-        assert connection.pragma("integrity_check") == "ok"
-        connection.close()
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)  # also when the test left a file open
+    run_with_mounts([f"mount -t tmpfs -o size=3m small '{disk}'"], "tests.transports.full_disk", disk)
 
 
 def test_a_chunk_that_cannot_be_read_is_said_with_its_place(place: EmbeddedPlace) -> None:

@@ -19,7 +19,7 @@ from streamlets.suites.transport import Listener, event, values
 from streamlets.transports import embedded_file
 from streamlets.transports.embedded import EmbeddedTransport
 from streamlets.transports.transport import Release, TopicPartition, TopicSpec
-from tests.transports.embedded_place import EmbeddedPlace, RealClock
+from tests.transports.embedded_place import EmbeddedPlace, RealClock, run_with_mounts
 
 TOPIC = TopicSpec(name="t")
 
@@ -354,28 +354,9 @@ def test_a_place_that_cannot_be_written_is_refused_with_the_reason(tmp_path: Pat
 def test_a_read_only_disk_is_refused_to_a_worker_and_can_be_read(tmp_path: Path) -> None:
     place = EmbeddedPlace(tmp_path / "disk")
     made(place)
-    disk = str(place.path.parent)
-    if os.geteuid() != 0 or subprocess.run(["mount", "--bind", disk, disk], check=False).returncode:
-        pytest.skip("only root can mount a folder read-only")
-    try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", disk, disk], check=True)
-        assert refusal(place.transport()).code in ("log-read-only", "log-cannot-open")
-
-        async def read() -> None:
-            client = place.transport("client")
-            await client.start()
-            try:
-                assert values(await client.read(TopicPartition("t", 0), 0, 10)) == ["kept"]
-                with pytest.raises(Fatal) as refused:
-                    await client.append([event("t", "no")])
-                assert refused.value.code == "log-read-only"
-            finally:
-                await client.close()
-
-        asyncio.run(read())
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
-    made(place)
+    disk = place.path.parent
+    mounts = [f"mount --bind '{disk}' '{disk}'", f"mount -o remount,ro,bind '{disk}' '{disk}'"]
+    run_with_mounts(mounts, "tests.transports.read_only_disk", disk)
 
 
 Errors = namedtuple("Errors", "raised, code")
