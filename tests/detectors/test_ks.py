@@ -98,8 +98,8 @@ def test_fdr_finds_at_least_what_bonferroni_finds() -> None:
 def test_with_bonferroni_few_independent_windows_are_in_drift() -> None:
     rng = np.random.default_rng(4)
     detector = KS(rng.normal(size=(10_000, 30)), _names(30))
-    found = sum(detector.judge(rng.normal(size=(500, 30))).is_drift for _ in range(200))
-    assert found <= 20  # 5 % of 200, and three standard deviations
+    found = sum(detector.judge(rng.normal(size=(500, 30))).is_drift for _ in range(80))
+    assert found <= 10  # 5 % of 80, and three standard deviations
 
 
 def _repeating(rng: np.random.Generator, rows: int) -> Floats:

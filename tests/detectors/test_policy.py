@@ -143,7 +143,7 @@ def test_too_few_calibration_rows_are_refused_with_what_is_needed() -> None:
 
 
 def test_a_shift_in_a_few_features_fires_within_three_windows() -> None:
-    found = measure("independent", 1, calibration=50, count=60, width=30)
+    found = measure("independent", 1, calibration=40, count=20, width=30)
     assert found.alerts == 0
     assert found.delay is not None
     assert found.delay <= 3
