@@ -178,11 +178,13 @@ class Apart(Protocol):
 
 class Announce(Protocol):
     def __call__(self, *emits: Emit, state: Mapping[str, Any] = ...) -> None:
-        """Queue emits that stem from no delivery (status events); they leave with the next release.
+        """Queue emits that stem from no delivery (status events), and entries of small state.
 
-        Their `id` must be given, and be derived from what they announce. Entries of `state` (None: deleted) are seen at
-        once and saved in the same release, in every partition that is ours: for what is true of the streamlet, not of
-        a delivery. A key that is set so is set in no other way.
+        The emits leave with the next release of the least of our partitions; each `id` must be given, and be derived
+        from what it announces. Entries of `state` (None: deleted) are seen at once, and saved in every partition that
+        is ours, in the same release: for what is true of the streamlet, not of a delivery. A key that is set so is set
+        in no other way. When the partition that carries them is lost or rewound before, they are dropped: `gained`
+        then shows what was saved, and what is missing is to be announced again.
         """
         ...
 

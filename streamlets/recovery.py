@@ -31,7 +31,7 @@ RETRY_AFTER_MAX_S = (
 )
 FLAKY_S = 60.0  # a target that a mere repeat healed within this time is flaky: one failure of a lone row proves little
 FLAKY_ATTEMPTS = (
-    10  # tries of a lone row at a flaky target: at 30 % random failures, 6 in a million rows fail them all
+    20  # tries of a lone row at a flaky target: where half of all calls fail, one in a million fails all
 )
 
 

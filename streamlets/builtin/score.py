@@ -144,7 +144,9 @@ class Score:
         self._partitions.setdefault((topic, partition), None)
         if self._updater is None:
             return
-        self._updater.learn(Known.from_state(state.get(KNOWN)), self._serving(state))
+        known = Known.from_state(state.get(KNOWN))
+        is_carrier = (topic, partition) == min(self._partitions)
+        self._updater.learn(known, self._serving(state), is_carrier=is_carrier)
         accepted = self._updater.accepted
         if accepted is not None and (self._accepted is None or accepted.epoch > self._accepted.serving.epoch):
             self._accept(self._target(accepted))
@@ -247,9 +249,9 @@ class Score:
                 other.replicas.wake()
         self._retire()
 
-    def _scope(self) -> str:
-        """Whose verdict it is: the partitions that are ours, by the least of them."""
-        return "/".join(map(str, min(self._partitions, default=("", -1))))
+    def _scope(self) -> str | None:
+        """Whose verdict it is: the least of our partitions, which carries what we announce."""
+        return "/".join(map(str, min(self._partitions))) if self._partitions else None
 
     # --- scoring
 
@@ -260,6 +262,7 @@ class Score:
         plan: Plan = batch.plan
         target = plan.target
         while True:
+            target.users += 1  # nobody closes it under us
             try:
                 inputs = await target.wait_known()
                 rows, indexes, copies, dead = inputs.rows(batch.deliveries)
@@ -267,7 +270,9 @@ class Score:
                 break
             except Moved:
                 assert target.successor is not None
-                target = target.successor
+            finally:
+                target.users -= 1
+            target = target.successor
         if target.successor is not None or plan.target is not target:
             self._retire()
         self._context.gauge("calls", float(target.batcher.calls))

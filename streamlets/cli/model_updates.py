@@ -122,19 +122,19 @@ class Scoring:
         for event in (await self.events(transport)).values():
             serving, problem = self._serving(event)
             verdict = known.verdicts.get(event.id)
-            state = "waiting" if verdict is None else verdict.verdict
+            state = "received" if verdict is None else verdict.verdict
             rows.append(self._row(serving, event.id, state, servings, reasons.get(event.id) or problem))
             seen.add(event.id)
         for serving in {*servings.values(), *([known.accepted] if known.accepted else [])}:
             if (
                 serving.epoch and serving.update not in seen
             ):  # its update was compacted away; the state has it still
-                rows.append(self._row(serving, serving.update, "accepted", servings))
+                rows.append(self._row(serving, serving.update, "validated", servings))
         current = max((row for row in rows if row["state"] != "rejected"), key=lambda r: r["epoch"])
         for row in rows:
-            if row["state"] in ("accepted", "blueprint") and row["partitions"]:
+            if row["state"] in ("validated", "blueprint") and row["partitions"]:
                 row["state"] = "serving"
-            elif row["state"] == "accepted" and row is not current:
+            elif row["state"] == "validated" and row is not current:
                 row["state"] = "superseded"
         return sorted(rows, key=lambda row: row["epoch"])
 
@@ -190,7 +190,7 @@ class Scoring:
 
         Raises: Fatal where there is nothing to go back to.
         """
-        from streamlets.builtin.scoring.updater import ACCEPTED
+        from streamlets.builtin.scoring.updater import VALIDATED
         from streamlets.builtin.updates import read_update
 
         servings, known = await self.in_force(transport)
@@ -198,7 +198,7 @@ class Scoring:
         accepted = [
             read_update(event)
             for event in (await self.events(transport)).values()
-            if (verdict := known.verdicts.get(event.id)) is not None and verdict.verdict == ACCEPTED
+            if (verdict := known.verdicts.get(event.id)) is not None and verdict.verdict == VALIDATED
         ]
         earlier = [u for u in accepted if u.epoch < present.epoch and (version or u.version) == u.version]
         epoch = await self.next_epoch(transport)

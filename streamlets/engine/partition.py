@@ -10,7 +10,7 @@ from streamlets.engine.ledger import Entry, Ledger, Range
 from streamlets.engine.state import LedgerRow, PartitionState
 from streamlets.engine.tally import Tally
 from streamlets.event import Delivery
-from streamlets.ports import Batch
+from streamlets.ports import Batch, Emit
 from streamlets.transports.transport import TopicPartition
 
 Work = tuple[Entry, Batch]
@@ -27,7 +27,8 @@ class Owned:
         self.begin = row.begin
         self.number = row.number  # of releases
         self.tally = row.tally  # as of the last release
-        self.noted: dict[str, bytes | None] = {}  # entries of the state that wait for the next release
+        self.announced: list[Emit] = []  # emits without a delivery, and
+        self.noted: dict[str, bytes | None] = {}  # entries of the state, that wait for the next release
         self.queue: deque[Work] = deque()
         self.n_running = 0
         self.tasks: set[asyncio.Task[None]] = set()
@@ -50,7 +51,8 @@ class Owned:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is queued, running or waiting to be released; what is held does not count."""
-        return not self.queue and self.n_running == 0 and self.ledger.n_entries == 0 and not self.noted
+        is_idle = not self.queue and self.n_running == 0 and self.ledger.n_entries == 0
+        return is_idle and not self.announced and not self.noted
 
     def hold(self, deliveries: Sequence[Delivery], fingerprints: Sequence[int]) -> None:
         """Remember deliveries that stay open, so that they are counted when they settle."""

@@ -104,7 +104,7 @@ class Stage:
         self._tables = tables
         self._owned: dict[TopicPartition, Owned] = {}
         self._consumer: Consumer | None = None
-        self._announced: list[Emit] = []
+        self._early: list[Emit] = []  # announced before there was a partition to carry it
         self._wanted = asyncio.Event()  # something may be releasable
         self._room = asyncio.Event()  # something was released
         self._changed = asyncio.Event()  # for those who wait for a condition of this stage
@@ -170,11 +170,7 @@ class Stage:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is in process and nothing waits to be released; what is held does not count."""
-        return (
-            not self._announced
-            and not self._is_releasing
-            and all(o.is_alive and o.is_quiet for o in self._owned.values())
-        )
+        return not self._is_releasing and all(o.is_alive and o.is_quiet for o in self._owned.values())
 
     @property
     def n_held(self) -> int:
@@ -206,10 +202,11 @@ class Stage:
 
     def announce(self, *emits: Emit, state: Mapping[str, Any] = _NOTHING) -> None:
         """Queue emits that stem from no delivery, and entries of every partition's state; see `ports.Announce`."""
-        self._announced.extend(emits)
-        if state:
-            for owned in self._owned.values():
-                owned.noted.update(owned.state.note(state))
+        alive = {where: owned for where, owned in self._owned.items() if owned.is_alive}
+        for owned in alive.values():
+            owned.noted.update(owned.state.note(state))
+        carrier = alive[min(alive)].announced if alive else self._early
+        carrier.extend(emits)
         self._wanted.set()
 
     # --- partitions come and go (GroupListener)
@@ -299,6 +296,7 @@ class Stage:
 
     def _own(self, owned: Owned) -> None:
         self._owned[owned.where] = owned
+        owned.announced, self._early = self._early, []
         if self._gained is not None:
             self._gained(owned.where.topic, owned.where.partition, owned.state)
 
@@ -398,7 +396,8 @@ class Stage:
         # Membership is kept while what is in process drains.
         while not self.is_quiet:
             consumer.pause(list(self._owned))
-            await consumer.poll(0, 0.02)
+            async with self._polling:
+                await consumer.poll(0, 0.02)
             self._arrive()
             await asyncio.sleep(0)
 
@@ -827,9 +826,10 @@ class Stage:
             self._notify()
 
     def _is_something_releasable(self) -> bool:
-        ready = [owned for owned in self._owned.values() if owned.is_ready and owned.is_alive]
-        return bool(ready) and (
-            bool(self._announced) or any(owned.ledger.is_releasable or owned.noted for owned in ready)
+        return any(
+            owned.ledger.is_releasable or owned.announced or owned.noted
+            for owned in self._owned.values()
+            if owned.is_ready and owned.is_alive
         )
 
     async def _release_once(self) -> None:
@@ -843,18 +843,17 @@ class Stage:
         records: list[Record] = []
         saved: list[Record] = []
         offsets: dict[TopicPartition, int] = {}
-        announced = list(self._announced)  # more may be announced while this release is under way
         for where, owned in self._owned.items():
             if not (owned.is_ready and owned.is_alive):
                 continue
             head = owned.ledger.settled_head(RELEASE_RECORDS)
-            if not head and not owned.noted and not (announced and not heads):
+            if not (head or owned.announced or owned.noted):
                 continue
             tally = owned.tally.copy()
-            if announced and not heads:
-                # What stems from no delivery is counted with the first partition of the release.
+            told = list(owned.announced)  # more may be announced while this release is under way
+            if told:
                 records += self._outflow.records(
-                    announced, (), f"{where.topic}/{where.partition}/-", tally, timestamp_ms
+                    told, (), f"{where.topic}/{where.partition}/-", tally, timestamp_ms
                 )
             noted = dict(owned.noted)
             changes = dict(noted)
@@ -872,7 +871,7 @@ class Stage:
                 timestamp_ms,
                 None if self._atomic else owned.state.released,
             )
-            heads.append(_Head(owned, head, tally, changes, noted))
+            heads.append(_Head(owned, head, tally, changes, noted, len(told)))
         if not heads:
             return
         # Partitions mixed as they were polled: whoever reads one topic made of several sees the stream's own mixture.
@@ -888,11 +887,11 @@ class Stage:
         if not await self._hand_over(consumer, release, heads):
             return
         faults.point("stage.released")
-        self._announced = self._announced[len(announced) :]
         released_s = self._clock.now_s()
-        for owned, entries, tally, changes, noted in heads:
+        for owned, entries, tally, changes, noted, n_told in heads:
             if not owned.is_alive:
                 continue
+            del owned.announced[:n_told]
             for key, value in noted.items():
                 if owned.noted[key] is value:  # else it was set once more meanwhile
                     del owned.noted[key]
@@ -949,6 +948,7 @@ class _Head(NamedTuple):
     tally: Tally
     changes: dict[str, bytes | None]
     noted: dict[str, bytes | None]
+    n_told: int
 
 
 def _opened_s(entry: Entry) -> float:

@@ -86,7 +86,9 @@ class Batcher(Generic[R, A]):
             piece.done.cancel()
         self._waiting.clear()
         self._n_waiting = 0
-        for task in list(self._tasks):
+        for task, parts in list(self._tasks.items()):
+            for piece, _, _ in parts:
+                piece.done.cancel()
             task.cancel()
         if self._timer is not None:
             self._timer.cancel()
@@ -135,7 +137,7 @@ class Batcher(Generic[R, A]):
         self.called_rows += len(rows)
         task = asyncio.create_task(self._work(rows, parts))
         self._tasks[task] = parts
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        task.add_done_callback(self._ended)  # also of one that was cancelled before its first step
 
     async def _work(self, rows: list[R], parts: list[_Part[R, A]]) -> None:
         try:
@@ -151,6 +153,10 @@ class Batcher(Generic[R, A]):
         else:
             self._deal_out(answers, parts)
         finally:
+            self._ended(asyncio.current_task())
+
+    def _ended(self, task: asyncio.Task[None] | None) -> None:
+        if task is not None and self._tasks.pop(task, None) is not None:
             self.running -= 1
             self._pump()
 

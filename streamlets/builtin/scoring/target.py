@@ -67,7 +67,7 @@ class Target:
         self.successor: Target | None = None
         self.inputs: Inputs | None = None
         self.outputs: Outputs | None = None
-        self.users = 0  # partitions that are scored with it
+        self.users = 0  # partitions that are scored with it, and batches that are in process with it
         # told why nobody can be called, and None when somebody can
         self.on_reason: Callable[[Target, str | None], None] = lambda target, reason: None
         self._options = options

@@ -17,22 +17,26 @@ import msgspec
 from streamlets.builtin.scoring.serving import Serving
 from streamlets.builtin.updates import Status, Update, model_of, read_update, status_emit
 from streamlets.errors import Rejected
-from streamlets.event import Event, timestamp
+from streamlets.event import timestamp
 from streamlets.ports import Announce, Clock, Table
 
 log = logging.getLogger("streamlets.score")
 
-KEPT = 1_000  # verdicts that are kept, the newest epochs': far more than a compacted topic has models and versions
-ACCEPTED, REJECTED = "accepted", "rejected"
+KEPT = (
+    200  # verdicts that are kept, of the newest epochs: more than a compacted topic has versions of one model
+)
+RECEIVED, VALIDATED, REJECTED = "received", "validated", "rejected"  # steps, and verdicts
 KNOWN = "updates"  # the key of what a partition knows, in its small state
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What was decided on an update."""
+    """What was decided on an update; `received`: nothing yet, but it was told that it has come."""
 
     epoch: int
-    verdict: str
+    verdict: str = RECEIVED
+    version: str | None = None
     code: str | None = None
+    reason: str | None = None
 
 
 class Known(msgspec.Struct):
@@ -62,11 +66,11 @@ class Updater:
         clock: Clock,
         try_out: Callable[[Update, str], Awaitable[Serving]],
         announce: Announce,
-        scope: Callable[[], str],
+        scope: Callable[[], str | None],
     ) -> None:
         """`try_out` returns what is in force once an update was tried, or raises Rejected.
 
-        `scope` says whose verdict it is.
+        `scope` says whose verdict it is: None where there is no partition to carry it.
         """
         self._known = Known()
         self._model = model
@@ -95,9 +99,10 @@ class Updater:
         """The newest epoch that was accepted."""
         return 0 if self._known.accepted is None else self._known.accepted.epoch
 
-    def learn(self, known: Known, serving: Serving) -> None:
+    def learn(self, known: Known, serving: Serving, *, is_carrier: bool) -> None:
         """Take over what a partition knows, and what it is scored with; let it know what the others do.
 
+        `is_carrier`: our announcements leave with this partition, so that what it does not know was not told by it.
         Where two workers decided otherwise, what one of them accepted goes: it is in use already.
         """
         for newer in (serving, known.accepted):
@@ -105,12 +110,23 @@ class Updater:
                 self.accepted = newer
         mine = self._known.verdicts
         for update, verdict in known.verdicts.items():
-            if update not in mine or verdict.verdict == ACCEPTED:
+            if not self._is_decided(update) or verdict.verdict == VALIDATED:
                 mine[update] = verdict
         if mine != known.verdicts or self._known.accepted != known.accepted:
             self._announce(state={KNOWN: self._known.to_state()})
+        if is_carrier:
+            for update in list(mine):
+                self._tell_again(update, known.verdicts.get(update))
         self._learned.set()
         self._wake.set()
+
+    def _tell_again(self, update_id: str, known: Verdict | None) -> None:
+        """Announce those steps of an update that a partition does not know of."""
+        verdict = self._known.verdicts[update_id].verdict
+        if known is None:
+            self._tell(update_id, RECEIVED)
+        if verdict != RECEIVED and (known is None or known.verdict == RECEIVED):
+            self._tell(update_id, verdict)
 
     async def run(self) -> None:
         """Decide on updates, present and to come, once it is known what was decided before."""
@@ -152,81 +168,79 @@ class Updater:
             await self._table.changed()
             self._wake.set()
 
+    def _is_decided(self, update: str) -> bool:
+        verdict = self._known.verdicts.get(update)
+        return verdict is not None and verdict.verdict != RECEIVED
+
     def _read(self) -> None:
         """Take up what is new in the table; reject what needs no trial."""
         for event in list(self._table.entries().values()):
-            if (
-                event.id in self._known.verdicts
-                or event.id in self._pending
-                or model_of(event) not in (None, self._model)
-            ):
+            if self._is_decided(event.id) or event.id in self._pending:
+                continue
+            if model_of(event) not in (None, self._model):
                 continue
             try:
                 update = read_update(event)
             except Rejected as exc:
-                self._tell(_unread(event, self._model), "received")
-                self._reject(event.id, 0, _unread(event, self._model), exc)
+                self._receive(event.id, Verdict(0))
+                self._reject(event.id, exc)
                 continue
-            if update.model != self._model:
-                continue
-            self._tell(_status(event.id, update), "received")
-            self._pending[event.id] = update
+            if update.model == self._model:
+                self._pending[event.id] = update
+                self._receive(event.id, Verdict(update.epoch, version=update.version))
         for update_id, update in list(self._pending.items()):
-            if update_id in self._known.verdicts:
+            if self._is_decided(update_id):
                 del self._pending[update_id]
             elif update.epoch <= self.epoch:
-                stale = Rejected(f"epoch {update.epoch} is not newer than {self.epoch}", code="stale-epoch")
-                self._reject(update_id, update.epoch, _status(update_id, update), stale)
+                stale = f"epoch {update.epoch} is not newer than {self.epoch}"
+                self._reject(update_id, Rejected(stale, code="stale-epoch"))
+
+    def _receive(self, update_id: str, verdict: Verdict) -> None:
+        if update_id not in self._known.verdicts:
+            self._known.verdicts[update_id] = verdict
+            self._tell(update_id, "received")
 
     async def _decide(self, update_id: str, update: Update) -> None:
-        status = _status(update_id, update)
         try:
-            accepted = await self._try_out(update, update_id)
+            self.accepted = await self._try_out(update, update_id)
         except Rejected as exc:
-            self._reject(update_id, update.epoch, status, exc)
-            return
-        self.accepted = accepted
-        self._keep(update_id, Verdict(update.epoch, ACCEPTED))
-        self._tell(status, "validated")
-        log.info("update.validated %s", _fields(self._streamlet, status))
+            self._reject(update_id, exc)
+        else:
+            self._conclude(update_id, VALIDATED)
 
-    def _reject(self, update_id: str, epoch: int, status: Status, error: Rejected) -> None:
-        self._keep(update_id, Verdict(epoch, REJECTED, error.code))
-        status = msgspec.structs.replace(status, code=error.code, reason=str(error))
-        self._tell(status, "rejected")
-        log.warning(
-            "update.rejected %s code=%s reason=%s", _fields(self._streamlet, status), error.code, error
+    def _reject(self, update_id: str, error: Rejected) -> None:
+        self._conclude(update_id, REJECTED, error.code, str(error))
+
+    def _conclude(
+        self, update_id: str, verdict: str, code: str | None = None, reason: str | None = None
+    ) -> None:
+        before = self._known.verdicts[update_id]
+        self._known.verdicts[update_id] = Verdict(before.epoch, verdict, before.version, code, reason)
+        self._tell(update_id, verdict)
+        self._pending.pop(update_id, None)
+        log.log(
+            logging.INFO if verdict == VALIDATED else logging.WARNING,
+            "update.%s streamlet=%s update=%s model=%s version=%s epoch=%d code=%s reason=%s",
+            *(verdict, self._streamlet, update_id, self._model, before.version, before.epoch, code, reason),
         )
 
-    def _keep(self, update_id: str, verdict: Verdict) -> None:
-        self._pending.pop(update_id, None)
-        self._known.verdicts[update_id] = verdict
-
-    def _tell(self, status: Status, step: str) -> None:
-        """Announce a step; with a verdict what is known now, for every partition."""
-        status = msgspec.structs.replace(status, step=step)
-        emit = status_emit(status, self._streamlet, self._scope(), time=timestamp(self._clock.now_s()))
-        self._announce(emit, state={} if step == "received" else {KNOWN: self._known.to_state()})
-
-
-def _status(update_id: str, update: Update) -> Status:
-    return Status(
-        step="",
-        update=update_id,
-        model=update.model,
-        version=update.version,
-        epoch=update.epoch,
-        servers=update.urls(),
-        origin=update.origin,
-    )
-
-
-def _unread(event: Event, model: str) -> Status:
-    return Status(step="", update=event.id, model=model)
-
-
-def _fields(streamlet: str, status: Status) -> str:
-    return (
-        f"streamlet={streamlet} update={status.update} model={status.model} version={status.version} "
-        f"epoch={status.epoch}"
-    )
+    def _tell(self, update_id: str, step: str) -> None:
+        """Announce a step, and with it what is known now, for every partition; without one, the next will want it."""
+        scope = self._scope()
+        if scope is None:
+            return
+        verdict = self._known.verdicts[update_id]
+        update = self._pending.get(update_id)
+        status = Status(
+            step=step,
+            update=update_id,
+            model=self._model,
+            version=verdict.version,
+            epoch=verdict.epoch or None,
+            servers=[] if update is None else update.urls(),
+            origin={} if update is None else update.origin,
+            code=verdict.code if step == REJECTED else None,
+            reason=verdict.reason if step == REJECTED else None,
+        )
+        emit = status_emit(status, self._streamlet, scope, time=timestamp(self._clock.now_s()))
+        self._announce(emit, state={KNOWN: self._known.to_state()})
