@@ -33,7 +33,7 @@ FIRST_DAY = "2013-04-01"  # the models and the detector's reference have seen th
 FLIGHTS = 40_000  # until the middle of May: enough for spring to become a drift
 RATE_PER_S = 1_500  # half a minute for all of them, and slow enough to be watched
 PORTS = {"1": (9101, 9102), "2": (9103, 9104)}  # version 1 where the blueprint looks for it
-RAISED_AT, DEPLOYED_AT = 0.35, 0.48  # share scored when version 2's servers start, and when it is deployed
+RAISED_AT, DEPLOYED_AT = 0.05, 0.48  # share scored when version 2's servers start, and when it is deployed
 LOOK_S = 0.25  # between looks at the topics
 PATIENCE_S = 1.5  # for the servers of a demo that was just killed to give their ports back
 
@@ -93,7 +93,9 @@ async def _demo(place: Place, story: Story, limit: int, rate: int) -> int:
     try:
         watch = Watch(plan, transport)
         await watch.look()
-        story.begin(watch.seen, servers.start(MODEL, "1", place.model("1"), ports))
+        urls = servers.start(MODEL, "1", place.model("1"), ports)
+        story.begin(watch.seen, urls)
+        await servers.wait_ready(urls)
         worker = build_worker(plan, transport, None)
         await worker.start()
         on_signals(worker)
@@ -143,6 +145,7 @@ class Director:
             if not self._urls and (newest or share >= RAISED_AT):
                 self._raise(place, newest)
             elif self._urls and (newest or share >= DEPLOYED_AT):
+                await self._servers.wait_ready(self._urls)
                 await self._deploy(place, newest)
             await asyncio.sleep(LOOK_S)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from streamlets.errors import Fatal
 
 HOST = "127.0.0.1"
 MOST_DEATHS = 5  # of one server: then it is not bad luck
+READY_S = 0.1  # between looks at servers that load
 STOP_S = 3.0  # above the server's own grace of two seconds
 
 
@@ -43,7 +46,7 @@ class ModelServers:
         self._children: list[_Child] = []
 
     def start(self, model: str, version: str, file: Path, ports: Sequence[int]) -> list[str]:
-        """Return the URLs of one server for each port; they are not waited for, whoever calls them does that."""
+        """Return the URLs of one server for each port; they are not waited for."""
         for port in ports:
             module = ["-P", "-m", "streamlets.cli.demo_servers"]  # -P: the folder we are in hides no module
             arguments = [f"{model}={file}@{version}", "--host", HOST, "--port", str(port)]
@@ -68,6 +71,14 @@ class ModelServers:
             revived.append(child.name)
         return revived
 
+    async def wait_ready(self, urls: Sequence[str]) -> None:
+        """Return when all of these servers are ready. Raises: Fatal for one that keeps dying."""
+        while True:
+            self.revive()
+            if all([await asyncio.to_thread(_is_ready, server) for server in urls]):
+                return
+            await asyncio.sleep(READY_S)
+
     def stop(self) -> None:
         """End all of them."""
         for child in self._children:
@@ -85,6 +96,14 @@ class ModelServers:
 def url(port: int) -> str:
     """Return the address of a server on this machine."""
     return f"http://{HOST}:{port}"
+
+
+def _is_ready(server: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{server}/v2/health/ready", timeout=1.0) as answer:  # noqa: S310 - http, ours
+            return bool(answer.status == 200)
+    except OSError:  # nobody listens yet, or it says 503
+        return False
 
 
 def free_ports(preferred: Sequence[int], patience_s: float = 0.0) -> list[int]:
