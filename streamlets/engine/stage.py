@@ -39,8 +39,10 @@ from streamlets.transports.transport import (
 log = logging.getLogger("streamlets.engine")
 
 POLL_S = 0.25  # how long a poll waits when nothing is there; adds at most this to a stop
-# A poll's most deliveries: small enough to overlap and to keep partitions mixed, large enough to amortise.
-POLL_EVENTS = 400
+POLL_EVENTS = 400  # a poll's most deliveries: small enough to overlap, large enough to amortise
+# The same where partitions flow together into one: a window of that one is cut between polls, and what it then lacks
+# of a partition must be little beside its rows, or a detector takes the order of work for drift.
+MIXED_POLL_EVENTS = 128
 HIGH_EVENTS = 8_000  # in process: intake pauses here …
 LOW_EVENTS = 4_000  # … and resumes here, so that it does not flutter
 HIGH_BYTES = 64 << 20
@@ -76,10 +78,13 @@ class Stage:
         max_events: int,
         holds: bool,
         is_critical: bool = True,
+        is_mixing: bool = False,
         compacted: Collection[str] = (),
         tables: Sequence[TableReader] = (),
     ) -> None:
         """`inlets`: topic in the log → stream inlet; `compacted`: those topics that are.
+
+        `is_mixing`: an outlet's topic has one partition and the inlet's more, so that they flow together.
 
         `entrance` checks events that enter the application here.
         """
@@ -100,6 +105,7 @@ class Stage:
         self._max_events = max_events
         self._holds = holds
         self._is_critical = is_critical
+        self._poll_events = min(POLL_EVENTS, MIXED_POLL_EVENTS) if is_mixing else POLL_EVENTS
         self._compacted = compacted
         self._tables = tables
         self._owned: dict[TopicPartition, Owned] = {}
@@ -386,7 +392,7 @@ class Stage:
                 await self._wait_for_room(consumer)
                 continue
             async with self._polling:
-                deliveries = await consumer.poll(POLL_EVENTS, POLL_S)
+                deliveries = await consumer.poll(self._poll_events, POLL_S)
                 self._arrive()
                 await self._notice_gaps(deliveries)
                 if deliveries:
@@ -652,7 +658,7 @@ class Stage:
         deliveries = batch.deliveries if batch is not None else []
         tally = Tally()
         now_s = self._clock.now_s()
-        timestamp_ms = int(now_s * 1000)
+        timestamp_ms = 0  # the log's own time, that of its append: all of a release have the same
         letters = [*letters, *((deliveries[d.index], d) for d in outcome.dead)]
         records = self._records(
             deliveries, outcome, letters, tally, timestamp_ms, _origin(owned, deliveries, outcome)

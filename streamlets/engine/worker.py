@@ -229,6 +229,7 @@ class Worker:
                 inlets={topic.log_name: port for port, topic in streams.items()},
                 compacted={topic.log_name for topic in streams.values() if topic.compacted},
                 is_critical=component.is_critical,
+                is_mixing=self._is_mixing(streamlet.name, streams, outlets),
                 entrance=Entrance(contract, streamlet.on_invalid),
                 recovery=Recovery(
                     attempts=context.attempts,
@@ -257,6 +258,14 @@ class Worker:
         return Running(
             streamlet.name, streamlet, stage, built, component.is_critical, list(tables.values()), apart
         )
+
+    def _is_mixing(self, name: str, streams: Mapping[str, TopicPlan], outlets: Sequence[Outlet]) -> bool:
+        """Return whether several partitions of a streamlet's inlets flow together into one of an outlet."""
+        wired = self.plan.streamlets[name].outlets
+        topics = [self.plan.topics[wired[outlet.name]] for outlet in outlets if outlet.name in wired]
+        into = [self._partitions[topic.log_name] for topic in topics]
+        out_of = [self._partitions[topic.log_name] for topic in streams.values()]
+        return 1 in into and max(out_of, default=1) > 1
 
     # --- running
 
