@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -11,6 +11,8 @@ from blueprints.units import Duration
 from streamlets.errors import Rejected
 from streamlets.ports import OptionsBase
 from streamlets.servers.addresses import AllowList, parse_url
+
+PROTOCOLS_NOT_YET = ("v2-grpc", "kserve", "tensorflow", "seldon")
 
 
 class ServerOptions(OptionsBase):
@@ -122,6 +124,13 @@ class ScoreOptions(OptionsBase):
         default=3, ge=1, le=20, description="Tries of a call that breaks, before its events are told apart."
     )
     timeout: Duration = Field(default=Duration("10s"), description="How long a call may take.")
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if value in PROTOCOLS_NOT_YET:
+            raise ValueError(f"protocol '{value}' is not built yet; there are v2 and onnx")
+        return value
 
     @field_validator("inputs")
     @classmethod
