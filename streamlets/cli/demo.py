@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from streamlets.cli.output import output_option
+from streamlets.cli.output import output_option, short_path
 from streamlets.errors import Fatal
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Place:
 
     def __init__(self, example: Path, folder: Path) -> None:
         self.folder = folder
-        self.blueprint = _short(example / f"{NAME}.yaml")
+        self.blueprint = short_path(example / f"{NAME}.yaml")
         self.log = folder / f"{NAME}.log"  # where every command looks for it
         self.settings = folder / f"{NAME}.demo.yaml"
         self.servers_output = folder / f"{NAME}.servers.txt"
@@ -232,11 +232,3 @@ class Place:
         }
         self.settings.write_text(json.dumps(settings, indent=2) + "\n")  # JSON is YAML
         return self.settings
-
-
-def _short(path: Path) -> Path:
-    """Return a path as one would type it here."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from datetime import date
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from streamlets.cli.output import colours
+from streamlets.cli.output import colours, short_path
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -149,13 +151,15 @@ class Story:
         else:
             self._print("All flights are scored; `--fresh` begins anew, a higher `--limit` goes on.")
         self._print("Next:")
+        program = "streamlets" if shutil.which("streamlets") else short_path(Path(sys.argv[0]))
         for command in (
-            f"streamlets account {place.blueprint}",
-            f"streamlets inspect {place.blueprint} score.out --limit 3",
-            f"streamlets inspect {place.blueprint} drift.alerts",
-            f"streamlets graph {place.blueprint}",
+            f"account {place.blueprint}",
+            f"inspect {place.blueprint} score.out --limit 3",
+            f"inspect {place.blueprint} drift.alerts",
+            f"models list {place.blueprint}",
+            f"graph {place.blueprint}",
         ):
-            self._print(f"  {command}")
+            self._print(f"  {program} {command}")
 
     def _summary(self, seen: Seen, ended: Ended, account: Account) -> dict[str, Any]:
         from streamlets.engine.account import as_json

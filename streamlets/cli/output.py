@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -38,6 +39,14 @@ def width() -> int:
     import shutil
 
     return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+
+
+def short_path(path: Path) -> Path:
+    """Return a path as one would type it in the working folder."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
 
 
 def print_diagnostics(found: Sequence[Diagnostic], to_stderr: bool = False) -> None:
