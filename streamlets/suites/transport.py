@@ -17,6 +17,7 @@ import asyncio
 import functools
 import itertools
 import os
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -633,6 +634,58 @@ class TransportSuite:
         await scene.nothing_from(consumer)
         assert consumer.position(where) == 10
 
+    @story
+    async def test_whatever_is_done_in_whatever_order_no_event_is_passed_over_or_repeated(
+        self, scene: Scene
+    ) -> None:
+        dice = random.Random(5)
+        topic = await scene.topic(2)
+        places = [TopicPartition(topic, 0), TopicPartition(topic, 1)]
+        ends = [0, 0]
+        due = [0, 0]
+        consumer = await scene.join(topic)
+        await scene.nothing_from(consumer)
+        outsider = await scene.outsider()
+        polling: asyncio.Task[list[Delivery]] | None = None
+        for _ in range(400):
+            at = dice.randrange(2)
+            act = dice.choice(
+                ("append", "append", "outside", "poll", "poll", "seek", "pause", "resume", "cancel")
+            )
+            if act in ("append", "outside"):
+                count = dice.randint(1, 5)
+                records = [event(topic, n, at) for n in range(ends[at], ends[at] + count)]
+                await (scene.log if act == "append" else outsider).append(records)
+                ends[at] += count
+            elif act == "poll" and polling is None:
+                polling = asyncio.create_task(consumer.poll(dice.randint(1, 20), 0.001))
+                await asyncio.sleep(0)
+            elif act == "pause":
+                consumer.pause([places[at]])
+            elif act == "resume":
+                consumer.resume([places[at]])
+            elif polling is not None:
+                if act == "cancel":
+                    polling.cancel()
+                found = [] if await asyncio.wait([polling]) and polling.cancelled() else polling.result()
+                polling = None
+                for delivery in found:
+                    assert delivery.offset == due[delivery.partition]
+                    assert delivery.value == b"%d" % delivery.offset
+                    due[delivery.partition] += 1
+                if act == "seek":
+                    due[at] = dice.randint(0, ends[at])
+                    await consumer.seek({places[at]: due[at]})
+        if polling is not None:
+            for delivery in await polling:
+                assert delivery.offset == due[delivery.partition]
+                due[delivery.partition] += 1
+        consumer.resume(places)
+        while due != ends:
+            for delivery in await consumer.poll(20, 1.0):
+                assert delivery.offset == due[delivery.partition]
+                due[delivery.partition] += 1
+
     # Releases.
 
     @story
@@ -892,8 +945,9 @@ class TransportSuite:
         topic = await scene.topic(retention_s=3600.0)
         await scene.append(topic, *range(10))
         await scene.place.retire(scene.log, topic)
-        first, end = (await scene.log.offsets(topic))[0]
-        assert (first, end) == (10, 10)
+        assert (await scene.log.offsets(topic))[0] == (10, 10)
+        await scene.reopen()
+        assert (await scene.log.offsets(topic))[0] == (10, 10)
         assert await scene.append(topic, "new") == [10]
         assert values(await scene.everything(topic)) == ["new"]
         assert values(await scene.log.read(TopicPartition(topic, 0), 0, 10)) == ["new"]

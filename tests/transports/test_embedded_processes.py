@@ -27,6 +27,8 @@ from tests.transports.embedded_place import EmbeddedPlace
 async def main(folder, name, count):
     log = EmbeddedPlace(Path(folder)).transport("client")
     await log.start()
+    print("ready", flush=True)
+    sys.stdin.readline()
     offsets = []
     for number in range(count):
         (offset,) = await log.append([Record("shared", 0, None, f"{name}/{number}".encode(), [])])
@@ -50,13 +52,14 @@ async def main(folder, end):
         return (await log.committed("copy", ["in"])).get(TopicPartition("in", 0), 0)
     async def ends(topic):
         return (await log.offsets(topic))[0][1]
+    print("ready", flush=True)
     looks = 0
     while True:
         first, a, b, last = await released(), await ends("a"), await ends("b"), await released()
         assert first <= a <= b <= last, (first, a, b, last)
         last, b, a, first = await released(), await ends("b"), await ends("a"), await released()
         assert last <= b <= a <= first, (first, a, b, last)
-        looks += 1
+        looks += 0 < last < end
         if last == end:
             break
     await log.close()
@@ -71,13 +74,22 @@ def place(tmp_path: Path) -> EmbeddedPlace:
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """Return a process that has begun and is ready to go."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    return process
 
 
 async def told(process: subprocess.Popen[str]) -> str:
     """Return what a process has printed, when it has ended well."""
-    out, complaint = await asyncio.to_thread(process.communicate)
+    out, complaint = await asyncio.to_thread(process.communicate, "go")
     assert process.returncode == 0, complaint
     return out
 
@@ -92,14 +104,18 @@ def appenders_beside_a_worker(place: EmbeddedPlace, processes: int, count: int) 
         await log.ensure([TopicSpec(name="shared")])
         follower = await log.consumer("follow", ["shared"], Listener({}))
         others = [start(APPENDER, place.path.parent, name, count) for name in range(processes)]
+        appending = [asyncio.create_task(told(other)) for other in others]
         copying = asyncio.create_task(copy(log, 20, {}))
         followed: list[str] = []
         while len(followed) < processes * count:
             followed += values(await follower.poll(500, 1.0))
-        for name, other in enumerate(others):
-            offsets = json.loads(await told(other))
+        mixed = 0
+        for name, answer in enumerate(appending):
+            offsets = json.loads(await answer)
+            mixed += offsets[-1] - offsets[0] >= count
             assert [followed[offset] for offset in offsets] == [f"{name}/{n}" for n in range(count)]
             assert offsets == sorted(offsets)
+        assert mixed, "they took turns: nothing was at the same time"
         await copying
         assert await check(log, {}) == {0: 2000, 1: 2000}
         await log.close()
@@ -130,7 +146,7 @@ def test_another_process_never_sees_half_a_release(place: EmbeddedPlace, process
         witnesses = [start(WITNESS, place.path.parent, count) for _ in range(processes)]
         await copy(log, 5 if processes == 1 else 20, {})
         for witness in witnesses:
-            assert int(await told(witness)) > 0
+            assert int(await told(witness)) > 3, "it looked when nothing was being released"
         await log.close()
 
     asyncio.run(story())
