@@ -246,7 +246,7 @@ class FunctionStreamlet:
 
     def _tell(self, good: Row) -> None:
         """Let `recovery` know of an event that went well: it judges the failures by that."""
-        self._recovery.answered += 1
+        self._recovery.note_answer(self._recovery.begin())
         self._recovery.last_good = good
 
     def _typed(self, exc: Exception) -> StreamletsError:

@@ -70,7 +70,8 @@ class Recovery(Generic[R, A]):
         self.random = random
         self.lone_is_at_fault = lone_is_at_fault
         self.in_order = in_order
-        self.answered = 0  # calls answered well so far, in all runs
+        self.ticks = 0  # beginnings and failures of calls so far, in all runs: what was before what
+        self.well: dict[object, int] = {}  # who answered → when the latest call that they answered well began
         self.last_good: R | None = None
         self.healed_s = float("-inf")
         self._waiting = waiting
@@ -88,12 +89,24 @@ class Recovery(Generic[R, A]):
         times, bisected, and judged: a row is at fault only if the target has answered another row well since it failed
         and it then fails again, else it is treated as Unavailable. Any other exception counts as Broken. Fatal goes
         through. Cancellation goes through and leaves the object usable.
+
+        A target of several servers says by an attribute `by` of `call` whom the call was made of, and asks that very
+        one by a method `ask(by, rows)`: the failure of one that is sick is no evidence, however well others answer.
         """
         if not rows:
             return []
         work = _Run(self, rows, call)
         await work.solve()
         return cast("list[A | Failure]", work.results)
+
+    def begin(self) -> int:
+        """Return the tick at which a call begins: what `note_answer` takes when it is answered well."""
+        self.ticks += 1
+        return self.ticks
+
+    def note_answer(self, began: int, by: object = None) -> None:
+        """Note that `by` has answered well a call that began at this tick: evidence in other runs."""
+        self.well[by] = max(began, self.well.get(by, 0))
 
     async def wait(self, reason: str, seconds: float) -> None:
         """Return after `seconds`, having told the engine why; told None when nobody waits any more."""
@@ -113,10 +126,16 @@ class Recovery(Generic[R, A]):
 
 
 class _Fault(msgspec.Struct):
-    """A failed call: its error, and the target's count of answers when it was made."""
+    """A failed call: its error, whose it was, and when it failed, in ticks.
+
+    `well_at`: the beginning of the latest call that this server had answered well when this one began. What was begun
+    before a failure and answered after it is no evidence: the server may have fallen sick in between.
+    """
 
     error: Rejected | Broken
-    answered_before: int
+    at: int
+    by: object
+    well_at: int
 
     @property
     def is_broken(self) -> bool:
@@ -141,9 +160,7 @@ class _Run(Generic[R, A]):
             rows
         )  # of the tries, those that broke: only they speak against a row that breaks
         self.waits = 0
-        self.suspected = (
-            -1
-        )  # the target's count of answers when the suspicion arose; -1: nothing has failed yet
+        self.suspected = -1  # the tick at which the suspicion arose; -1: nothing has failed yet
 
     async def solve(self) -> None:
         """Fill `results`: the whole first, `attempts` times where it breaks, then by halves."""
@@ -191,8 +208,8 @@ class _Run(Generic[R, A]):
             await self.split(lo, mid, first)
             return
         if first.is_broken and second.is_broken:
-            self.suspected = self.recovery.answered  # what was seen before proves nothing any more
-            if not await self.is_target_well(second):
+            self.suspected = self.recovery.ticks  # what was seen before proves nothing any more
+            if not await self.is_target_well(second) and not self.has_answered_since(first):
                 again = await self.outlast(lo, hi, second)
                 if again is not None:
                     await self.split(lo, hi, again)
@@ -222,34 +239,53 @@ class _Run(Generic[R, A]):
     async def outlast(self, lo: int, hi: int, fault: _Fault) -> _Fault | None:
         """Return when the target is well again: None if it answered the rows, else the fault to go on with."""
         found: _Fault | None = fault
+        probed = lo
         while found is not None and found.is_broken:
             await self.back_off(found.error)
+            # Nothing was ever answered that could be sent again, and with a culprit in each half the whole never
+            # will be: the rows are asked in turn until one is, which shows that the target is well.
+            is_unknown = self.recovery.last_good is None and hi - lo > 1
+            if is_unknown and await self.once(probed, probed + 1) is not None:
+                probed = probed + 1 if probed + 1 < hi else lo
+                continue
             found = await self.once(lo, hi)
             if found is not None and (self.is_proof(found) or await self.is_target_well(found)):
                 break
         return found
 
     def is_proof(self, fault: _Fault) -> bool:
-        """Whether the target answered others between the failure that raised the suspicion and this one."""
-        return fault.answered_before > self.suspected
+        """Whether that server answered others between the failure that raised the suspicion and this one."""
+        return fault.well_at > self.suspected
 
     async def is_target_well(self, fault: _Fault) -> bool:
-        """Return whether the target has answered another row since that call failed, asking it if need be."""
+        """Return whether that server has answered another row since that call failed, asking if need be."""
         recovery = self.recovery
-        if recovery.answered > fault.answered_before:
+        if self.has_answered_since(fault):
             return True
         if recovery.last_good is None:
             return recovery.lone_is_at_fault
+        began = recovery.begin()
         try:
-            answers = await self.call([recovery.last_good])
+            ask = getattr(self.call, "ask", None)
+            good = [recovery.last_good]
+            answers = await (self.call(good) if ask is None else ask(fault.by, good))
         except Fatal:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, the target is not well
             return False
         if len(answers) != 1:
             return False
-        recovery.answered += 1
-        return True
+        recovery.note_answer(began, self.by)
+        return self.has_answered_since(fault)
+
+    def has_answered_since(self, fault: _Fault) -> bool:
+        """Return whether that server is known to have answered a call that began after that one failed."""
+        return self.recovery.well.get(fault.by, 0) > fault.at
+
+    @property
+    def by(self) -> object:
+        """Who was called last; None where the target is one."""
+        return getattr(self.call, "by", None)
 
     async def once(self, lo: int, hi: int) -> _Fault | None:
         """Return None with the rows answered, or the fault. Waits as long as the target is away."""
@@ -257,7 +293,7 @@ class _Run(Generic[R, A]):
         whole = lo == 0 and hi == len(self.rows)
         rows = self.rows if whole else self.rows[lo:hi]
         while True:
-            answered_before = recovery.answered
+            began, well = recovery.begin(), dict(recovery.well)
             try:
                 answers = await self.call(rows)
                 if len(answers) != hi - lo:
@@ -275,16 +311,17 @@ class _Run(Generic[R, A]):
                 error.__cause__ = exc
             else:
                 self.results[lo:hi] = answers
-                recovery.answered += 1
+                recovery.note_answer(began, self.by)
                 recovery.last_good = rows[-1]
                 self.waits = 0
                 return None
+            recovery.ticks += 1
             if self.suspected < 0:
-                self.suspected = recovery.answered
+                self.suspected = recovery.ticks
             for at in range(lo, hi):
                 self.tries[at] += 1
                 self.broken[at] += isinstance(error, Broken)
-            return _Fault(error, answered_before)
+            return _Fault(error, recovery.ticks, self.by, well.get(self.by, 0))
 
     async def back_off(self, error: Unavailable | Rejected | Broken) -> None:
         """Wait: full jitter, longer each time, at least as long as the target asked for."""

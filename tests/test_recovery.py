@@ -356,3 +356,43 @@ def test_a_row_that_breaks_once_after_it_was_refused_with_a_neighbour_is_tried_a
         assert [isinstance(r, Failure) for r in results] == [False, True, False, False]
 
     asyncio.run(main())
+
+
+def test_two_culprits_in_the_first_call_of_all_are_told_from_a_target_that_is_sick() -> None:
+    async def main() -> None:
+        for n in (4, 9, 40):
+            for culprits in ({0, n - 1}, {0, n // 2, n - 1}, set(range(0, n, 2))):
+                target = Target(poison(culprits, broken))
+                results = await recovery(Time()).run(range(n), target)
+                assert {i for i, r in enumerate(results) if isinstance(r, Failure)} == culprits
+
+    asyncio.run(main())
+
+
+class TwoServers:
+    """A server that is well but for the rows that break it, and one that breaks everything; a repeat goes elsewhere."""
+
+    def __init__(self, culprits: set[int]) -> None:
+        self.culprits = culprits
+        self.by = self.avoid = "well"
+
+    async def __call__(self, rows: Sequence[int]) -> list[int]:
+        return await self.ask("sick" if self.avoid == "well" else "well", rows)
+
+    async def ask(self, by: str, rows: Sequence[int]) -> list[int]:
+        self.by = by
+        await asyncio.sleep(0)
+        if self.by == "sick" or self.culprits.intersection(rows):
+            self.avoid = self.by
+            raise broken()
+        return [-row for row in rows]
+
+
+def test_a_server_that_is_sick_is_no_witness_against_a_row_however_well_its_neighbour_answers() -> None:
+    async def main() -> None:
+        for n in (3, 5, 16, 64):
+            for culprits in ({0}, {n - 1}, {n // 2}, {0, n - 1}):
+                results = await recovery(Time()).run(range(n), TwoServers(culprits))
+                assert {i for i, r in enumerate(results) if isinstance(r, Failure)} == culprits
+
+    asyncio.run(main())

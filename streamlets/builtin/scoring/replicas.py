@@ -125,14 +125,17 @@ class Replicas:
 
     # --- calls
 
-    async def take(self, *, is_repeat: bool, avoid: Replica | None) -> Replica | None:
+    async def take(
+        self, *, is_repeat: bool, avoid: Replica | None, only: Replica | None = None
+    ) -> Replica | None:
         """Return a server for a call, counted as outstanding until `put_back`; None when nobody can be called.
 
         A repeat waits until the budget pays for it. `avoid`: the server that just failed, taken only if it is the one.
+        `only`: no other will do.
         """
         while True:
             now_s = self._clock.monotonic_s()
-            closed = [r for r in self.all if not r.is_open]
+            closed = [r for r in self.all if not r.is_open and only in (None, r)]
             if not closed:
                 return None
             candidates = [r for r in closed if r.ejected_until_s <= now_s] or closed

@@ -212,7 +212,7 @@ class Target:
         return await self.batcher.submit(rows)
 
     async def _run(self, rows: list[Row]) -> list[Answer | Failure]:
-        return await self._recovery.run(rows, _Calls(self).call)
+        return await self._recovery.run(rows, _Calls(self))
 
     async def take(self, *, is_repeat: bool, avoid: Replica | None) -> Replica:
         """Return a server for a call; waits while nobody can be called."""
@@ -269,10 +269,22 @@ class _Calls:
         self._target = target
         self._is_repeat = False  # of a call that a server could not answer; telling rows apart is no storm
         self._avoid: Replica | None = None
+        self.by: Replica | None = None  # whom the last call was made of
 
-    async def call(self, rows: Sequence[Row]) -> list[Answer]:
+    async def __call__(self, rows: Sequence[Row]) -> list[Answer]:
+        replica = await self._target.take(is_repeat=self._is_repeat, avoid=self._avoid)
+        return await self._make(replica, rows)
+
+    async def ask(self, by: Replica, rows: Sequence[Row]) -> list[Answer]:
+        """Return one server's answer. Raises: Unavailable where it cannot be called now."""
+        replica = await self._target.replicas.take(is_repeat=True, avoid=None, only=by)
+        if replica is None:
+            raise Unavailable(by.reason)
+        return await self._make(replica, rows)
+
+    async def _make(self, replica: Replica, rows: Sequence[Row]) -> list[Answer]:
         target = self._target
-        replica = await target.take(is_repeat=self._is_repeat, avoid=self._avoid)
+        self.by = replica
         clock = target._context.clock
         started_s = clock.monotonic_s()
         error: BaseException | None = None
