@@ -660,6 +660,7 @@ class Stage:
         now_s = self._clock.now_s()
         timestamp_ms = 0  # the log's own time, that of its append: all of a release have the same
         letters = [*letters, *((deliveries[d.index], d) for d in outcome.dead)]
+        letters.sort(key=lambda letter: letter[0].offset)  # several reasons, one order: the source's
         records = self._records(
             deliveries, outcome, letters, tally, timestamp_ms, _origin(owned, deliveries, outcome)
         )
