@@ -13,7 +13,7 @@ BLUEPRINT = """
 name: sensors
 streamlets:
   warm: { use: filter, with: { where: "celsius > ${LIMIT:-30.0}" } }
-  windows: { use: "tests.simulation.streamlets:Tumble", with: { count: 3, wait_s: 5.0 } }
+  windows: { use: "tests.simulation.own:Tumble", with: { count: 3, wait_s: 5.0 } }
   print: { use: console }
 topics:
   readings: { external: true, consumers: [warm.in], key: sensor, partitions: 2 }

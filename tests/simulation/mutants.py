@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
+import msgspec
+
+from streamlets.builtin import score
+from streamlets.builtin.scoring.payloads import PayloadLog
 from streamlets.engine import source, stage, state, tally
 from streamlets.engine.ledger import Ledger
 from streamlets.engine.outflow import Outflow
@@ -18,6 +22,7 @@ from streamlets.ports import Fate
 from streamlets.recovery import Recovery
 from streamlets.transports.simulated import SimulatedConsumer
 from streamlets.transports.transport import Aborted, Release, UnknownOutcome
+from tests.simulation.servers import SimulatedServer
 
 
 class Mutant(NamedTuple):
@@ -323,4 +328,52 @@ def a_rewind_reads_an_offset_that_may_still_move() -> Iterator[None]:
         return {partition: self._group.committed.get(partition) for partition in partitions}
 
     with patched(SimulatedConsumer, "committed", committed):
+        yield
+
+
+@mutant("score", "O2")
+def payload_row_logged_twice() -> Iterator[None]:
+    """A call's request is logged once more, under another id."""
+    original, calls = PayloadLog.emits, itertools.count(1)
+
+    def emits(self: Any, *arguments: Any) -> Any:
+        found = original(self, *arguments)
+        if found and next(calls) % 4 == 0:
+            again = msgspec.structs.replace(found[0], id=f"again-{found[0].id}")
+            return [*found, again]
+        return found
+
+    with patched(PayloadLog, "emits", emits):
+        yield
+
+
+@mutant("score", "O1")
+def answers_mixed_up() -> Iterator[None]:
+    """The answers of a call go to its rows in another order."""
+    original = SimulatedServer.infer
+
+    async def infer(self: Any, request: Any) -> Any:
+        found = await original(self, request)
+        found.outputs[0].data.reverse()
+        return found
+
+    with patched(SimulatedServer, "infer", infer):
+        yield
+
+
+@mutant("updates", "UPDATE")
+def an_update_counts_unchecked() -> Iterator[None]:
+    """A bad update replaces a model that is fine."""
+
+    async def try_out(*arguments: Any) -> None:
+        pass
+
+    with patched(score, "try_out", try_out):
+        yield
+
+
+@mutant("updates", "UPDATE")
+def a_partition_forgets_what_it_was_scored_with() -> Iterator[None]:
+    """A partition that moves, or is read again, begins with the blueprint's model."""
+    with patched(score.Score, "_serving", lambda self, state: self._places.initial()):
         yield

@@ -10,23 +10,27 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
+from streamlets.catalog import Streamlets
 from streamlets.component import Component
+from streamlets.engine.apart import InProcess
 from streamlets.engine.virtual import VirtualClock, VirtualTimeError, virtual_run
 from streamlets.engine.worker import Worker
 from streamlets.event import Delivery
 from streamlets.transports.simulated import Crashed, SimulatedTransport
 from streamlets.transports.simulated_log import SimulatedLog
 from streamlets.transports.transport import TopicPartition, TopicSpec
+from tests.simulation.plans import CANARY, HERE
 from tests.simulation.servers import MODES, Servers
 from tests.simulation.storm import Life, Lives, Storm
 from tests.simulation.verifier import Finding, check_reader
-from tests.simulation.worlds import CANARY, WORLDS, World
+from tests.simulation.world import World
+from tests.simulation.worlds import WORLDS
 
 STORM_S = 20.0  # how long faults blow
 HEALING_S = 400.0  # within this all must be settled afterwards: backoffs, sessions and waits all fit
 MAX_WORKERS = 3
+MAX_LIVES = 150  # processes of one run: more are started only where none can live
 
 
 @dataclass
@@ -80,20 +84,7 @@ def component(use: str) -> Component:
     module, _, name = use.partition(":")
     if name:
         return Component(use, getattr(importlib.import_module(module), name))
-    from streamlets.catalog import catalog
-
-    return catalog.component(use)  # type: ignore[no-any-return]
-
-
-class InProcess:
-    """An `Apart` whose child process is this one: the same results, and nothing to wait for."""
-
-    async def call(self, function: str, *arguments: Any) -> Any:
-        module, _, name = function.partition(":")
-        return getattr(importlib.import_module(module), name)(*arguments)
-
-    async def close(self) -> None:
-        pass
+    return Streamlets().component(use, HERE)
 
 
 class _Lines(logging.Handler):
@@ -139,6 +130,9 @@ class _Run:
             nemesis.cancel()
             self._heal()
             await feeder
+            for record in self.world.afterwards:
+                await asyncio.sleep(0.5)
+                self.log.append(record)
             await self._wait_settled()
             keeper.cancel()
             await self._stop_all()
@@ -154,7 +148,7 @@ class _Run:
     async def _keep_alive(self) -> None:
         """Start workers as long as there are fewer than wanted, as an orchestrator does."""
         while True:
-            while len(self.lives) < self.wanted:
+            while len(self.lives) < self.wanted and self.born < MAX_LIVES:
                 self._give_birth()
             await asyncio.sleep(self.storm.random.uniform(0.05, 2.0))
 
@@ -290,9 +284,12 @@ class _Run:
         self.storm.say("the disk is full")
 
     def _turn_server(self) -> None:
-        if self.world.servers:
-            server = self.storm.random.choice(self.world.servers)
-            server.turn("fine" if server.mode != "fine" else self.storm.random.choice(MODES))
+        """Let one server misbehave, or the one that does be well again: several at a time would leave no witness."""
+        ill = [server for server in self.world.servers if server.mode != "fine"]
+        if ill:
+            ill[0].turn("fine")
+        elif self.world.servers:
+            self.storm.random.choice(self.world.servers).turn(self.storm.random.choice(MODES))
 
     # --- the end
 

@@ -14,8 +14,9 @@ from streamlets.errors import Broken, Rejected, Unavailable
 from streamlets.inference import InferAnswer, InferRequest, ModelMetadata, ServerSpec, Tensor, TensorSpec
 from tests.simulation.storm import Life, Storm
 
-POISON = -1.0
-MODES = ["away", "sick", "slow", "short", "nan", "strings", "cold", "missing", "flaky"]
+POISON = -1.0  # as the first column: refused with every neighbour in the call
+BREAKING = -2.0  # breaks the call it is in
+MODES = ["away", "sick", "slow", "short", "nan", "strings", "cold", "missing"]
 
 
 def answer(row: Sequence[float], version: int) -> float:
@@ -31,7 +32,6 @@ class SimulatedServer:
         self.version = version
         self.columns = columns
         self.mode = "fine"
-        self.is_fit = True
         self.calls = 0
         self._storm = storm
 
@@ -51,13 +51,15 @@ class SimulatedServer:
             raise Unavailable(f"{self.url}: 503", retry_after_s=1.0)
         if mode == "missing":
             raise Unavailable(f"{self.url}: 404", code="model-missing")
-        if mode == "sick" or (mode == "flaky" and self._storm.random.random() < 0.5):
+        if mode == "sick":
             raise Broken(f"{self.url}: 500")
         if mode == "slow":
             await asyncio.sleep(self._storm.random.uniform(0.5, 4.0))
         rows = self._rows(request)
         if any(row[0] == POISON for row in rows):
-            raise Rejected(f"{self.url}: 400")
+            raise Rejected(f"{self.url}: 400", code="bad-input")
+        if any(row[0] == BREAKING for row in rows):
+            raise Broken(f"{self.url}: 500", code="internal")
         values: list[Any] = [answer(row, self.version) for row in rows]
         datatype = "FP64"
         if mode == "short":
@@ -114,6 +116,10 @@ class SimulatedClient:
         await self._life.disturb("before infer")
         found = await self._server.infer(request)
         await self._life.disturb("after infer")
+        storm = self._life.storm
+        if not storm.is_healed and storm.random.random() < storm.lost_answers:
+            storm.fire("lost-answer", self._server.url)
+            raise Unavailable(f"{self._server.url}: connection reset")
         return found
 
     async def close(self) -> None:
@@ -121,13 +127,18 @@ class SimulatedClient:
 
 
 class Servers:
-    """The servers of a run, by address; `open` is the engine's `OpenServer` for one process."""
+    """The servers of a run, by address; `open` is the engine's `OpenServer` for one process.
+
+    `asked`: the addresses that were ever opened.
+    """
 
     def __init__(self, servers: Sequence[SimulatedServer]) -> None:
         self.by_url = {server.url: server for server in servers}
+        self.asked: set[str] = set()
 
     def open(self, life: Life, protocol: str, spec: ServerSpec) -> SimulatedClient:
         """Return a client of the server at the spec's address; one that nobody knows is away."""
+        self.asked.add(spec.url)
         server = self.by_url.get(spec.url)
         if server is None:
             server = SimulatedServer(life.storm, spec.url, 0)

@@ -37,6 +37,7 @@ class Storm:
         self.misfortune = draw.choice([0.0, 0.05, 0.2])
         self.small_polls = draw.choice([0.0, 0.5, 0.9])
         self.gaps = draw.choice([0, 1, 3])
+        self.lost_answers = draw.choice([0.0, 0.02, 0.1])
 
     def say(self, what: str) -> None:
         """Add a line to the story."""
