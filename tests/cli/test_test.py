@@ -14,8 +14,13 @@ name: sensors
 streamlets:
   warm: { use: filter, with: { where: "celsius > ${LIMIT:-30.0}" } }
   windows: { use: "tests.simulation.own:Tumble", with: { count: 3, wait_s: 5.0 } }
+  score:
+    use: score
+    with: { model: m, servers: [ "http://nowhere:1" ], inputs: { x: [a, b] }, outputs: { y: y }, include: [a] }
   print: { use: console }
 topics:
+  rows: { external: true, consumers: [score.in] }
+  predictions: { producers: [score.out] }
   readings: { external: true, consumers: [warm.in], key: sensor, partitions: 2 }
   warm: { producers: [warm.out], consumers: [print.in] }
   values: { external: true, consumers: [windows.in] }
@@ -209,7 +214,12 @@ def test_json_has_every_case_and_the_edges_never_taken(tested):
     assert (found["passed"], found["failed"]) == (1, 1)
     assert [case["passed"] for case in found["cases"]] == [True, False]
     assert found["cases"][1]["problems"][0]["line"] == 8
-    assert found["never_taken"] == ["values → windows.in", "windows.out → windows"]
+    assert found["never_taken"] == [
+        "rows → score.in",
+        "score.out → predictions",
+        "values → windows.in",
+        "windows.out → windows",
+    ]
 
 
 def test_only_runs_the_cases_that_are_named(tested):
@@ -223,3 +233,51 @@ def test_only_runs_the_cases_that_are_named(tested):
     """
     assert tested(cases, "--only", "first")[0] == 0
     assert tested(cases, "--only", "third")[0] == 64
+
+
+def test_models_answer_row_by_row_what_the_case_says(tested):
+    code, told = tested("""
+      - name: by the inputs
+        given: { rows: [ { a: 1, b: 2 }, { a: 5, b: 2 }, { a: 9, b: 2 } ] }
+        models:
+          m:
+            - { when: "x[0] > 7.0", error: rejected }
+            - { when: "x[0] > 3.0", answer: { y: 0.5 }, version: "2" }
+            - { default: { y: 0.25 }, version: "2" }
+        expect:
+          predictions:
+            - subset: { prediction: { y: 0.25 }, model: { version: "2" }, input: { a: 1 } }
+            - subset: { prediction: { y: 0.5 } }
+          dead-letters: [ { subset: { code: rejected, streamlet: score, data: { a: 9 } } } ]
+    """)
+    assert code == 0, told
+
+
+def test_a_model_that_is_away_is_waited_for_and_no_event_is_lost_to_it(tested):
+    away = """
+      - name: away
+        given: { rows: [ { a: 1, b: 2 } ] }
+        models: { m: [ { error: unavailable } ] }
+        AFTER
+        expect: { predictions: [], dead-letters: [] }
+    """
+    assert tested(away.replace("AFTER", "after: 1m"))[0] == 0
+    code, told = tested(away.replace("AFTER", ""))
+    assert code == 1
+    assert "score still waits after 600 s" in told
+
+
+def test_a_model_or_an_answer_that_the_case_does_not_have_is_told(tested):
+    code, told = tested("""
+      - name: no model
+        given: { rows: [ { a: 1, b: 2 } ] }
+        expect: { dead-letters: [ { subset: { code: model-missing } } ] }
+      - name: no answer
+        given: { rows: [ { a: 1, b: 2 } ] }
+        models: { m: [ { when: "x[0] > 7.0", answer: { y: 1.0 } }, { when: "z > 1", answer: { y: 1.0 } } ] }
+        expect: { predictions: [] }
+    """)
+    assert code == 1
+    assert "no model: model 'm' was called; add it under 'models' of the case" in told
+    assert "'when' over the inputs x: there is no field 'z'" in told
+    assert "no answer of model 'm' fits a row; end its list with a 'default'" in told
