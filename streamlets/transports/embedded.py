@@ -84,7 +84,6 @@ class EmbeddedTransport:
         self._topics: dict[str, TopicSpec] = {}
         self._places: dict[TopicPartition, int] = {}
         self._writable: dict[tuple[str, int], tuple[int, bool]] = {}
-        self._members: dict[str, int] = {}
         self._consumers: dict[str, EmbeddedConsumer] = {}
         self._seen: WeakKeyDictionary[asyncio.Task[object], dict[tuple[str, ...] | None, int]] = (
             WeakKeyDictionary()

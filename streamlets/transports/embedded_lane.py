@@ -81,7 +81,10 @@ class Lane:
             now = time.monotonic()  # a look at another process: no virtual clock moves it
             if self._watch is not None and self._is_watching and now - watched >= WATCH_S:
                 watched = now
-                self._watch()
+                try:
+                    self._watch()
+                except Exception as exc:  # noqa: BLE001 - a dead thread would leave everybody waiting for ever
+                    self.tell(self._loop.call_exception_handler, {"message": "log.watch", "exception": exc})
             if entry is None:
                 return
             job, future = entry
