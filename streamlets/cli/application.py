@@ -67,9 +67,7 @@ def open_transport(on: str, plan: Plan, *, is_worker: bool) -> Transport:
     from streamlets.transports.embedded import EmbeddedTransport
 
     file = log_file(on, plan)
-    if is_worker:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    elif not file.exists():
+    if not is_worker and not file.exists():
         raise Fatal(
             f"there is no log at {file}",
             code="no-log",

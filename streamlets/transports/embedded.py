@@ -115,8 +115,9 @@ class EmbeddedTransport:
                 ) from exc
         if folder.is_dir():
             check_disk(folder)
-        if self._path.is_dir():
-            raise Fatal(f"{self._path} is a folder", code="not-a-log", hint="--on embedded:FILE names a file")
+        if self._path.exists() and not self._path.is_file():
+            what = "a folder" if self._path.is_dir() else "no regular file"
+            raise Fatal(f"{self._path} is {what}", code="not-a-log", hint="name a file: --on embedded:FILE")
         if self._role == "worker":
             hold_worker(self._path)
         try:
@@ -127,7 +128,8 @@ class EmbeddedTransport:
         except BaseException as exc:
             self._free()
             if isinstance(exc, Aborted | Unavailable):  # what a worker that runs would wait for
-                raise Fatal(exc.message, code=exc.code, hint=exc.hint, exit_code=128) from exc
+                hint = "see to the disk, then start again" if exc.code.startswith("disk") else exc.hint
+                raise Fatal(exc.message, code=exc.code, hint=hint, exit_code=128) from exc
             raise
 
     async def _open(self) -> None:

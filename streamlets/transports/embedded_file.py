@@ -387,7 +387,11 @@ def translated(exc: apsw.Error | OSError, path: Path) -> StreamletsError:
             f"{path}: out of memory, nothing was written", code="out-of-memory", hint="it is tried again"
         )
     if isinstance(exc, apsw.NotADBError):
-        return Fatal(f"{path} is not a log: not an SQLite file", code="not-a-log", hint="--on embedded:FILE")
+        return Fatal(
+            f"{path} is not a log: not an SQLite file",
+            code="not-a-log",
+            hint="name another file: --on embedded:FILE",
+        )
     if isinstance(exc, apsw.CorruptError):
         return Fatal(f"{path} is damaged ({exc})", code="log-corrupt", hint="restore it from a copy")
     if isinstance(exc, (apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError)):
