@@ -783,6 +783,28 @@ class TransportSuite:
             assert await scene.log.committed(group, [inlet]) == {TopicPartition(inlet, 0): 20}
 
     @story
+    async def test_after_a_cancelled_release_what_is_committed_is_final(self, scene: Scene) -> None:
+        inlet, outlet = await scene.topic(), await scene.topic()
+        group = scene.name()
+        where = TopicPartition(inlet, 0)
+        await scene.append(inlet, *range(30))
+        consumer = await scene.join(inlet, group)
+        await scene.take(consumer, 30)
+        committed = 0
+        for turns in range(30):
+            release = Release(group=group, records=[event(outlet, committed)], offsets={where: committed + 1})
+            releasing = asyncio.create_task(consumer.release(release))
+            for _ in range(turns // 3):
+                await asyncio.sleep(0)
+            releasing.cancel()
+            await asyncio.wait([releasing])
+            before = committed
+            committed = (await consumer.committed([where]))[where] or 0
+            assert committed in (before, before + 1)
+        await consumer.release(Release(group=group, records=[event(outlet, "end")], offsets={where: 30}))
+        assert values(await scene.everything(outlet)) == [*words(committed), "end"]
+
+    @story
     async def test_what_was_released_comes_to_who_follows(self, scene: Scene) -> None:
         inlet, outlet = await scene.topic(), await scene.topic()
         group = scene.name()

@@ -216,6 +216,7 @@ class EmbeddedTransport:
     async def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """Return a group's committed offsets without joining it."""
         await self._find(topics)
+        await self._commits.wait_written()  # what is under way may be of this group
         found = await self.look(partial(self._reader.committed, group))
         return {each: found[place] for each, place in self.partitions(topics).items() if place in found}
 

@@ -71,6 +71,11 @@ class Commits:
             self._is_pump_due = True
             asyncio.get_running_loop().call_soon(self._pump)
 
+    async def wait_written(self) -> None:
+        """Return when what is being written has been: also a release that nobody waits for any more."""
+        if self._is_writing:
+            await self._lane.call(_nothing)
+
     async def drain(self) -> None:
         """Return when nothing waits any more."""
         while self._is_writing or self._pending:
@@ -100,6 +105,8 @@ class Commits:
             pending = self._pending.popleft()
             if self._alone:
                 self._alone -= 1
+            if pending.future.done():
+                continue  # cancelled while it waited: it does not take place
             if pending.consumer is not None and pending.consumer.is_fenced:
                 pending.fail(fenced(pending.consumer.group))
                 continue
