@@ -77,6 +77,11 @@ class Recovery(Generic[R, A]):
         self._waiting = waiting
         self._waiters = 0
 
+    @property
+    def n_waiting(self) -> int:
+        """Runs that wait before their next call: whoever bounds calls may let others go meanwhile, as witnesses."""
+        return self._waiters
+
     async def run(
         self,
         rows: Sequence[R],

@@ -12,7 +12,7 @@ BLOCK = 50  # seeds of one slow test, so that they can be shared out
 # What must have happened, else the runs prove nothing.
 OFTEN = {"delay", "crash", "aborted", "fenced", "compaction", "scale", "shut-down"}
 ALL = OFTEN | {"unknown-done", "unknown-undone", "unknown-later-done", "unknown-later-undone"}
-ALL |= {"expel", "freeze", "full", "rebalance", "repeat"}  # a release cancelled half-way is too rare for a block
+ALL |= {"expel", "freeze", "full", "rebalance"}  # a cancelled release is too rare for a block
 
 
 def storms(world: str, first: int, count: int) -> set[str]:

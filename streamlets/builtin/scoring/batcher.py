@@ -31,6 +31,8 @@ class _Slice(Generic[R, A]):
         self.done = done
 
 
+SPARE = 8  # slots that waiting calls lend at the most: an outage does not turn all that is queued into calls
+
 _Part = tuple[_Slice[R, A], int, int]  # a slice's rows from … to
 
 
@@ -45,8 +47,14 @@ class Batcher(Generic[R, A]):
         max_wait_s: float,
         concurrency: int,
         clock: Clock,
+        n_paused: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`call` answers for all the rows it is given; what it raises is raised to all whose rows were in the call."""
+        """`n_paused` says how many calls only wait before they try again; `pump` is to be called when it has risen.
+
+        They lend their slots, up to SPARE: a row that a server cannot stand is told from a sick server by others that
+        it answers, and those others must be sent.
+
+        `call` answers for all the rows it is given; what it raises is raised to all whose rows were in the call."""
         self.max_rows = max_rows
         self.running = 0
         self.calls = 0  # made so far, and
@@ -55,6 +63,7 @@ class Batcher(Generic[R, A]):
         self._max_wait_s = max_wait_s
         self._concurrency = concurrency
         self._clock = clock
+        self._n_paused = n_paused
         self._waiting: deque[_Slice[R, A]] = deque()
         self._n_waiting = 0
         self._tasks: dict[asyncio.Task[None], list[_Part[R, A]]] = {}
@@ -101,9 +110,13 @@ class Batcher(Generic[R, A]):
             if all(part[0].done.done() for part in parts):
                 task.cancel()
 
+    def pump(self) -> None:
+        """Start what may run by now."""
+        self._pump()
+
     def _pump(self) -> None:
         self._is_pump_due = False
-        while self.running < self._concurrency and self._waiting:
+        while self.running < self._concurrency + min(self._n_paused(), SPARE) and self._waiting:
             if self._n_waiting < self.max_rows and self.running and self._max_wait_s > 0.0:
                 left_s = self._waiting[0].since_s + self._max_wait_s - self._clock.monotonic_s()
                 if left_s > 0.0:

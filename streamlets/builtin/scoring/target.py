@@ -98,6 +98,7 @@ class Target:
             max_wait_s=options.batch.max_wait,
             concurrency=options.concurrency,
             clock=context.clock,
+            n_paused=lambda: self._recovery.n_waiting,
         )
 
     def __repr__(self) -> str:
@@ -203,6 +204,8 @@ class Target:
 
     def _recovering(self, reason: str | None) -> None:
         self._recovery_reason = reason
+        if reason is not None:
+            self.batcher.pump()
         self.tell()
 
     # --- calls
