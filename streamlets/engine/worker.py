@@ -1,4 +1,7 @@
-"""A worker: one process that runs the stages of an application over a transport, from start to a clean end."""
+"""A worker: one process that runs the stages of an application over a transport, from start to a clean end.
+
+Past 400 lines because building, supervising, draining and ending share one table of what runs.
+"""
 
 from __future__ import annotations
 
