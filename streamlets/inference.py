@@ -5,7 +5,7 @@ Rows are events in a call; a tensor is column-wise: one tensor holds the values 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -101,5 +101,3 @@ class ModelServer(Protocol):
 
 OpenServer = Callable[[str, ServerSpec], ModelServer]
 """(protocol, where) → a client. The engine gives it, so that tests and simulations can give another."""
-
-Prediction = Mapping[str, Any]

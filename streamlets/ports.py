@@ -7,7 +7,7 @@ offsets and with the streamlet's small state.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -310,9 +310,6 @@ class Source(Protocol):
         Cancelled at shutdown; must then have had no effect.
         """
         ...
-
-
-SetUp = Callable[[], Awaitable[None]]
 
 
 class OptionsBase(BaseModel):

@@ -162,7 +162,7 @@ class Stage:
             await self._consumer.close()
 
     def stop(self) -> None:
-        """Stop intake; `run` returns once it has drained (`wait_drained`) or is cancelled."""
+        """Stop intake; `run` returns once it has drained, or is cancelled."""
         self._is_stopping = True
         self._room.set()
         self._changed.set()
