@@ -112,7 +112,7 @@ def test_what_fits_is_let_through(writer, reader):
         (of(dict[str, str]), of(dict[str, int]), ["field.* may be a string, but an integer is wanted"]),
         (of(str), of(int | bool), ["field may be a string, but an integer or a boolean is wanted"]),
         (of(Leg), of(IntegerLeg | None), ["field.miles may be an integer, but a string is wanted"]),
-        (of(tuple[int, str]), of(tuple[int, int]), ["field.[1] may be a string, but an integer is wanted"]),
+        (of(tuple[int, str]), of(tuple[int, int]), ["field[1] may be a string, but an integer is wanted"]),
         (Node, OtherNode, ["value may be an integer, but a string is wanted"]),
         (of(int, 5), of(int), ["field is wanted, but may be absent"]),
         ({"type": "integer"}, {"type": "object"}, ["may be an integer, but an object is wanted"]),

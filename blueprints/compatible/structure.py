@@ -7,28 +7,23 @@ A writer's schema says what is written: a field that is always there is required
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from blueprints.compatible.verdict import Compatibility, Misfit
 
 Schema = Mapping[str, Any]
 
 _COMBINING = ("anyOf", "oneOf", "allOf", "$ref", "enum", "const")
 
 
-class Misfit(NamedTuple):
-    """A field that does not fit, as a path, and why. An empty path is the event's data as a whole."""
-
-    path: tuple[str, ...]
-    reason: str
-
-    @property
-    def field(self) -> str:
-        """The path as text: `legs[].origin`."""
-        return ".".join(self.path).replace(".[]", "[]")
+def compare(writer: Schema, reader: Schema) -> Compatibility:
+    """Return the fields that the writer may write and the reader refuses, and those that cannot be decided."""
+    return Compatibility(tuple(_Comparison(writer, reader).compare(writer, reader, ())))
 
 
-def misfits(writer: Schema, reader: Schema) -> list[Misfit]:
-    """Return the fields that the writer may write and the reader refuses; nothing when all fit."""
-    return list(_Comparison(writer, reader).compare(writer, reader, ()))
+def misfits(writer: Schema, reader: Schema) -> tuple[Misfit, ...]:
+    """Return the fields that the writer may write and the reader refuses; nothing when none is known."""
+    return compare(writer, reader).misfits
 
 
 class _Comparison:
@@ -40,7 +35,7 @@ class _Comparison:
         writer, reader = _followed(self.writer, writer), _followed(self.reader, reader)
         if not isinstance(writer, Mapping) or not isinstance(reader, Mapping) or not reader or not writer:
             if reader is False:
-                yield Misfit(path, "is not accepted")
+                yield _misfit(path, "is not accepted")
             return  # `true`, `{}` and what could not be followed say nothing
         pair = (id(writer), id(reader))
         if pair in self.compared:
@@ -70,26 +65,26 @@ class _Comparison:
             yield from same_type[0]
         else:
             wanted = " or ".join(dict.fromkeys(_describe(alternative) for alternative in accepting))
-            yield Misfit(path, f"may be {_describe(writer)}, but {wanted} is wanted")
+            yield _misfit(path, f"may be {_describe(writer)}, but {wanted} is wanted")
 
     def _one(self, writer: Schema, reader: Schema, path: tuple[str, ...]) -> Iterator[Misfit]:
         if values := _values(reader):
             written = _values(writer)
             if written is None:
                 if writer.get("type") == "null" and None not in values:
-                    yield Misfit(path, f"may be null, but {_listed(values)} is wanted")
+                    yield _misfit(path, f"may be null, but {_listed(values)} is wanted")
                 elif not (writer.get("type") == "boolean" and True in values and False in values):
-                    yield Misfit(
+                    yield _misfit(
                         path, f"may be any {_describe(writer)[2:].strip()}, but {_listed(values)} is wanted"
                     )
                 return
             strange = [value for value in written if not any(_same(value, known) for known in values)]
             if strange:
-                yield Misfit(path, f"may be {_listed(strange)}, but {_listed(values)} is wanted")
+                yield _misfit(path, f"may be {_listed(strange)}, but {_listed(values)} is wanted")
             return
         types, wanted = _types(writer), _types(reader)
         if types and wanted and not types <= wanted | ({"integer"} if "number" in wanted else set()):
-            yield Misfit(path, f"may be {_describe(writer)}, but {_describe(reader)} is wanted")
+            yield _misfit(path, f"may be {_describe(writer)}, but {_describe(reader)} is wanted")
             return
         if "object" in types and (not wanted or "object" in wanted):
             yield from self._objects(writer, reader, path)
@@ -104,15 +99,15 @@ class _Comparison:
         for name in reader.get("required", ()):
             if name not in written:
                 reason = "may be absent" if is_open else "is not written"
-                yield Misfit((*path, name), f"is wanted, but {reason}")
+                yield _misfit((*path, name), f"is wanted, but {reason}")
             elif name not in required:
-                yield Misfit((*path, name), "is wanted, but may be absent")
+                yield _misfit((*path, name), "is wanted, but may be absent")
         rest = reader.get("additionalProperties", True)
         for name, schema in written.items():
             if name in accepted:
                 yield from self.compare(schema, accepted[name], (*path, name))
             elif rest is False:
-                yield Misfit((*path, name), "is written, but is not accepted")
+                yield _misfit((*path, name), "is written, but is not accepted")
             elif isinstance(rest, Mapping):
                 yield from self.compare(schema, rest, (*path, name))
         more = writer.get("additionalProperties")
@@ -199,3 +194,7 @@ def _describe(schema: Schema) -> str:
     types = sorted(_types(schema))
     words = {"integer": "an integer", "object": "an object", "array": "a list", "null": "null"}
     return " or ".join(words.get(name, f"a {name}") for name in types) or "any value"
+
+
+def _misfit(path: tuple[str, ...], reason: str) -> Misfit:
+    return Misfit(path, reason, None)
