@@ -18,6 +18,10 @@ _STRING = r"""[rRbB]{0,2}(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\
 _TOKEN = re.compile(
     rf"{_STRING}|//[^\n]*|(\.\s*)?([A-Za-z_][A-Za-z0-9_]*)(\s*\()?|[0-9][0-9a-zA-Z.]*", re.DOTALL
 )
+_LEXEME = re.compile(
+    rf"(?P<string>{_STRING})|(?P<gap>\s+|//[^\n]*)|[A-Za-z_][A-Za-z0-9_]*|[0-9][0-9a-zA-Z.]*|&&|\|\||[=!<>]=|.",
+    re.DOTALL,
+)
 _NOT_FIELDS = frozenset(
     [
         "true",
@@ -99,6 +103,42 @@ def free_names(text: str) -> list[str]:
         if name and not after_dot and not is_call and name not in _NOT_FIELDS:
             names[name] = None
     return list(names)
+
+
+def same_key(one: str, other: str) -> bool:
+    """Return whether two keys give the same value for every event: the same expression, however it is spelt.
+
+    Gaps, comments, the kind of quotes, parentheses around the whole, and `event.data.` before a field do not count.
+    """
+    return one == other or _spelling(one) == _spelling(other)
+
+
+def _spelling(text: str) -> list[str]:
+    lexemes: list[str] = []
+    for found in _LEXEME.finditer(text):
+        if found["gap"] is not None:
+            continue
+        lexeme = found[0]
+        if found["string"] is not None and "\\" not in lexeme and lexeme[0] == "'" and '"' not in lexeme:
+            inner = lexeme.strip("'")
+            lexeme = f'"{inner}"' if "\n" not in inner else lexeme
+        lexemes.append(lexeme)
+        if lexemes[-4:] == ["event", ".", "data", "."] and lexemes[-5:-4] != ["."]:
+            del lexemes[-4:]
+    while _is_enclosed(lexemes):
+        lexemes = lexemes[1:-1]
+    return lexemes
+
+
+def _is_enclosed(lexemes: list[str]) -> bool:
+    if len(lexemes) < 3 or lexemes[0] != "(" or lexemes[-1] != ")":
+        return False
+    depth = 0
+    for lexeme in lexemes[:-1]:
+        depth += (lexeme == "(") - (lexeme == ")")
+        if depth == 0:
+            return False
+    return True
 
 
 @functools.lru_cache(maxsize=1_000)  # 2 ms each; blueprint tests build their streamlets anew for every case

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from blueprints.expressions import Expression, ExpressionError, free_names, parse
+from blueprints.expressions import Expression, ExpressionError, free_names, parse, same_key
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,27 @@ def test_the_engine_is_loaded_when_it_is_needed_only():
         "assert Expression('carrier').evaluate({'carrier': 1}) == 1; assert 'cel_expr_python' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("carrier", "carrier", True),
+        ("carrier", " ( carrier ) ", True),
+        ("carrier", "event.data.carrier", True),
+        ("a + '-' + b", 'a+"-"+b // both', True),
+        ("(a) + (b)", "(a) + (b)", True),
+        ("((a + b))", "a + b", True),
+        ("leg.origin", "leg .origin", True),
+        ("carrier", "origin", False),
+        ("carrier", "'carrier'", False),
+        ("(a) + (b)", "a) + (b", False),
+        ("a + b", "b + a", False),
+        ("x.event.data.a", "x.a", False),
+        ("'a b'", "'ab'", False),
+        ("ab", "a b", False),
+    ],
+)
+def test_two_keys_are_the_same_however_they_are_spelt(one, other, is_same):
+    assert same_key(one, other) is is_same
+    assert same_key(other, one) is is_same
