@@ -12,9 +12,9 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/streamlets
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 ifneq ($(UV),)
-	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -e '.[demo,onnx,dev]'
+	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -e '.[demo,onnx,protobuf,dev]'
 else
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo,onnx,dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo,onnx,protobuf,dev]'
 endif
 	touch $@
 

@@ -23,12 +23,26 @@ class PortRef:
 
 @dataclass(frozen=True, slots=True)
 class ContractPlan:
-    """A contract as the blueprint names it: its kind and the file or type it comes from, as JSON Schema where known."""
+    """A contract as the blueprint names it: its kind and the file or type it comes from, as JSON Schema where known.
+
+    `json_schema`: what a reader is given. `written_schema`: what may be written, where that is more: an Avro field
+    with a default may be left out, and is there when it is read.
+    `definition`: an Avro schema as its JSON value, or the compiled descriptor set of a Protobuf file; `message`: the
+    full name of the message in it.
+    """
 
     name: str
     kind: Literal["json-schema", "python", "avro", "protobuf"]
     source: str
     json_schema: Mapping[str, Any] | None = None
+    written_schema: Mapping[str, Any] | None = None
+    definition: Any = None
+    message: str = ""
+
+    @property
+    def accepted(self) -> Mapping[str, Any] | None:
+        """What an event must meet to be written under this contract."""
+        return self.json_schema if self.written_schema is None else self.written_schema
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from blueprints.lint import contracts, graph, names, options, ports, streamlets, syntax, topics, wiring
+from blueprints.lint import (
+    contracts,
+    graph,
+    names,
+    options,
+    ports,
+    schemas,
+    streamlets,
+    syntax,
+    topics,
+    wiring,
+)
 from blueprints.lint.draft import Draft
 
-FAMILIES = (streamlets, syntax, names, options, ports, topics, contracts, graph, wiring)
+FAMILIES = (streamlets, syntax, names, options, ports, topics, schemas, contracts, graph, wiring)
 """Earlier families find what later ones need: types before options, options before ports, ports before the graph."""
 
 
