@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from streamlets.contracts import Contract
 from streamlets.engine.gauges import Gauges
 from streamlets.engine.outflow import KeyRejected, Outflow
-from streamlets.engine.state import LedgerRow, PartitionState, merge, restore, rows
+from streamlets.engine.state import LedgerRow, PartitionState, merge, restore, restore_committed, rows
 from streamlets.engine.tally import MODULUS, Tally
 from streamlets.errors import Broken, Fatal, Rejected, StreamletsError, Unavailable
 from streamlets.event import Record, fingerprint, timestamp
@@ -111,8 +111,8 @@ class SourceStage:
 
     @property
     def is_ended(self) -> bool:
-        """Whether every split of ours has ended and all of it is released."""
-        return bool(self._splits) and all(split.is_ended for split in self._splits.values())
+        """Whether every split has ended and all of it is released. One that a dead process still holds has not."""
+        return len(self._splits) == len(self._names) and all(s.is_ended for s in self._splits.values())
 
     @property
     def has_splits(self) -> bool:
@@ -129,12 +129,8 @@ class SourceStage:
     async def assigned(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         starts = {}
         assert self._consumer is not None
-        committed = await self._consumer.committed(
-            partitions
-        )  # first, since it waits until nothing is undecided
         for where in partitions:
-            state, row = await restore(self._transport, where)
-            offset = committed.get(where)
+            offset, state, row = await restore_committed(self._consumer, self._transport, where, where)
             is_same = offset == (None if row is None else row.offset)
             # At-least-once writes the position before the offset that goes with it.
             # … and nobody fences it: one that was thought dead may have come back and saved an older one.

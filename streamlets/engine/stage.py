@@ -19,7 +19,7 @@ from streamlets.engine.gauges import Gauges
 from streamlets.engine.ledger import Entry, held_ranges
 from streamlets.engine.outflow import KeyRejected, Outflow, own_id
 from streamlets.engine.partition import Owned
-from streamlets.engine.state import LedgerRow, PartitionState, merge, restore, rows
+from streamlets.engine.state import LedgerRow, PartitionState, merge, restore_committed, rows
 from streamlets.engine.table import TableReader
 from streamlets.engine.tally import MODULUS, Tally
 from streamlets.errors import Broken, Fatal, Rejected, StreamletsError, Unavailable
@@ -253,17 +253,12 @@ class Stage:
         Raises: Fatal (`state-differs`).
         """
         assert self._consumer is not None
-        committed = (await self._consumer.committed([where]))[where]
-        while True:
-            state, row = await restore(self._transport, TopicPartition(self._state_topic, where.partition))
-            if committed == (row.offset if row is not None else None):
-                return committed, state, row
-            if not self._atomic and row is not None and row.offset > (-1 if committed is None else committed):
-                return committed, state, row  # a release broke off after its state: what lies before is done
-            # Another may have released in between, where the partition has moved on and no poll has told us yet.
-            before, committed = committed, (await self._consumer.committed([where]))[where]
-            if before == committed:
-                break
+        kept = TopicPartition(self._state_topic, where.partition)
+        committed, state, row = await restore_committed(self._consumer, self._transport, where, kept)
+        if committed == (row.offset if row is not None else None):
+            return committed, state, row
+        if not self._atomic and row is not None and row.offset > (-1 if committed is None else committed):
+            return committed, state, row  # a release broke off after its state: what lies before is done
         if not self._atomic and row is not None:
             # Nobody fences what is written at-least-once: one that was thought dead has come back and saved its own.
             log.warning(

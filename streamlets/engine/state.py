@@ -20,7 +20,7 @@ from streamlets.engine.ledger import Range
 from streamlets.engine.tally import Tally
 from streamlets.errors import Broken, Fatal
 from streamlets.event import Delivery, Headers, Record
-from streamlets.transports.transport import TopicPartition, Transport
+from streamlets.transports.transport import Consumer, TopicPartition, Transport
 
 LEDGER = b"ledger"
 _PREFIX = "state:"  # keeps streamlets' keys apart from the engine's own
@@ -193,6 +193,23 @@ async def restore(transport: Transport, where: TopicPartition) -> tuple[Partitio
         if value is not None:
             values[key] = value
     return PartitionState(values, broken_off), row
+
+
+async def restore_committed(
+    consumer: Consumer, transport: Transport, where: TopicPartition, kept: TopicPartition
+) -> tuple[int | None, PartitionState, LedgerRow | None]:
+    """Return the group's offset of `where` and the state in `kept`; where they differ, both stand still.
+
+    Another may release in between, where the partition has moved on and no poll has told us yet.
+    """
+    committed = (await consumer.committed([where]))[where]
+    while True:
+        state, row = await restore(transport, kept)
+        if committed == (row.offset if row is not None else None):
+            return committed, state, row
+        before, committed = committed, (await consumer.committed([where]))[where]
+        if before == committed:
+            return committed, state, row
 
 
 def rows(

@@ -21,6 +21,7 @@ START_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z: where virtual time begins, so
 LATENESS_S = 0.0005  # how late a seeded loop may wake up, as real ones do; small beside every timeout
 SPIN_LIMIT = 1_000_000  # rounds without time passing: a loop that never waits, found within seconds
 FOREIGN_GRACE_S = 1.0  # how long a thread that we did not start may take to call, before we say deadlock
+CANCEL_ROUNDS = 100  # what is cancelled may start something that must be cancelled too
 EXECUTOR_LIMIT_S = 60.0  # how long work in an executor may take in real time
 
 
@@ -157,20 +158,22 @@ def virtual_run(
 
 
 def _cancel_all(loop: VirtualLoop) -> None:
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    if not tasks:
-        return
+    """Cancel what is left, and what that starts in turn, until nothing is."""
     loop._limit_s = (
         None if loop._limit_s is None else loop.time() + 3_600.0
     )  # what cleans up may wait, not for ever
-    results = loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    for task, result in zip(tasks, results):
-        if isinstance(result, Exception) and not isinstance(result, VirtualTimeError):
-            loop.call_exception_handler(
-                {"message": "a task failed while it was cancelled", "exception": result, "task": task}
-            )
+    for _ in range(CANCEL_ROUNDS):
+        tasks = asyncio.all_tasks(loop)
+        if not tasks:
+            return
+        for task in tasks:
+            task.cancel()
+        results = loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for task, result in zip(tasks, results):
+            if isinstance(result, Exception) and not isinstance(result, VirtualTimeError):
+                loop.call_exception_handler(
+                    {"message": "a task failed while it was cancelled", "exception": result, "task": task}
+                )
 
 
 def _where(task: asyncio.Task[Any]) -> str:

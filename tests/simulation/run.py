@@ -133,9 +133,14 @@ class _Run:
             for record in self.world.afterwards:
                 await asyncio.sleep(0.5)
                 self.log.append(record)
-            await self._wait_settled()
-            keeper.cancel()
-            await self._stop_all()
+            if self.world.may_end and self.storm.random.random() < 0.4:
+                keeper.cancel()
+                await self._stop_all()
+                await self._end()
+            else:
+                await self._wait_settled()
+                keeper.cancel()
+                await self._stop_all()
             reader.cancel()
             await asyncio.gather(nemesis, keeper, reader, return_exceptions=True)
             self._read_rest()
@@ -152,7 +157,7 @@ class _Run:
                 self._give_birth()
             await asyncio.sleep(self.storm.random.uniform(0.05, 2.0))
 
-    def _give_birth(self) -> None:
+    def _give_birth(self, *, until_idle: bool = False) -> None:
         self.born += 1
         life = Life(self.storm, self.log, f"w{self.born}")
         worker = Worker(
@@ -169,12 +174,12 @@ class _Run:
         self.lives.append(pair)
         life.on_death.append(lambda: self.lives.remove(pair))
         self.storm.say(f"{life.name} starts")
-        self.registry.start(life, self._work(life, worker), life.name)
+        self.registry.start(life, self._work(life, worker, until_idle=until_idle), life.name)
 
-    async def _work(self, life: Life, worker: Worker) -> None:
+    async def _work(self, life: Life, worker: Worker, *, until_idle: bool = False) -> None:
         try:
             await worker.start()
-            ended = await worker.run()
+            ended = await worker.run(until_idle=until_idle)
         except (Crashed, asyncio.CancelledError):
             raise
         except Exception as exc:
@@ -197,6 +202,19 @@ class _Run:
             while self.lives:  # noqa: ASYNC110 - it polls what dies in many ways
                 await asyncio.sleep(0.1)
 
+    async def _end(self) -> None:
+        """Let one worker bring all to its end: what is open is closed, and it ends by itself."""
+        self.storm.fire("until-idle", "one worker")
+        self._give_birth(until_idle=True)
+        deadline_s = self.clock.monotonic_s() + HEALING_S
+        while self.lives and self.clock.monotonic_s() < deadline_s:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.5)
+        if self.lives:
+            self.findings.append(Finding("O8", f"until-idle has not ended after {HEALING_S:g} s"))
+            self.lives[0][0].kill("since it does not end")
+        elif unsettled := self._unsettled():
+            self.findings.append(Finding("O8", f"until-idle has ended, but: {unsettled}"))
+
     # --- what happens to them
 
     async def _feed(self) -> None:
@@ -214,6 +232,7 @@ class _Run:
             self._shake,
             self._freeze,
             self._compact,
+            self._retire,
             self._fill,
             self._turn_server,
         ]
@@ -278,6 +297,19 @@ class _Run:
         )
         if dropped:
             self.storm.fire("compaction", f"{dropped} dropped")
+
+    def _retire(self) -> None:
+        """Let retention cut what every group has behind it."""
+        dropped = 0
+        plan = self.world.plan
+        for topic in plan.topics.values():
+            groups = [self.log.group(plan.group(port.streamlet)) for port in topic.consumers]
+            if topic.compacted or not groups:
+                continue
+            for partition in self.log.partitions(topic.log_name):
+                dropped += partition.expire(min(g.committed.get(partition.name, 0) for g in groups))
+        if dropped:
+            self.storm.fire("retention", f"{dropped} dropped")
 
     def _fill(self) -> None:
         self.storm.full_until_s = self.clock.monotonic_s() + self.storm.random.uniform(0.2, 5.0)

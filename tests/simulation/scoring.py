@@ -162,6 +162,7 @@ def updates(storm: Storm) -> World:
         servers,
         afterwards=_fine("updates.events", partitions),
         workers=draw.randint(1, 3),
+        may_end=False,
         is_done=lambda log: not undecided(log, plan),
     )
 

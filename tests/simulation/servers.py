@@ -52,7 +52,7 @@ class SimulatedServer:
         if mode == "missing":
             raise Unavailable(f"{self.url}: 404", code="model-missing")
         if mode == "sick":
-            raise Broken(f"{self.url}: 500")
+            raise Broken(f"{self.url}: 500", code="internal")
         if mode == "slow":
             await asyncio.sleep(self._storm.random.uniform(0.5, 4.0))
         rows = self._rows(request)

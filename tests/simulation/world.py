@@ -25,5 +25,7 @@ class World:
     afterwards: list[Record] = field(default_factory=list)
     """What arrives when the storm is over: traffic goes on, and tells a bad event from a sick server."""
     workers: int = 1
+    may_end: bool = True
+    """Whether a bounded run may be its end: nothing is decided by time alone."""
     is_done: Callable[[SimulatedLog], bool] = lambda log: True
     """Whether what no group's offset tells has come to its end too."""

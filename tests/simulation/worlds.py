@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamlets.event import Delivery
-from tests.simulation import own, scoring
+from tests.simulation import drift, own, scoring
 from tests.simulation.plans import arrivals, delivery_of, facts, make_plan, streamlet, value_of
 from tests.simulation.storm import Storm
 from tests.simulation.verifier import Expected, all_seen, check_mapping, check_source, check_windows
@@ -190,4 +190,5 @@ WORLDS: dict[str, Callable[[Storm], World]] = {
     "windows": windows,
     "score": scoring.score,
     "updates": scoring.updates,
+    "drift": drift.drift,
 }
