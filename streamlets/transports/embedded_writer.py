@@ -264,7 +264,8 @@ def add_topics(connection: apsw.Connection, topics: Iterable[TopicSpec]) -> list
             raise Fatal(
                 f"topic {topic.name} exists otherwise: {', '.join(differences)}",
                 code="topic-differs",
-                hint="`streamlets topics plan` shows the differences, `topics apply` makes them",
+                hint="write what it has into the blueprint; or give the topic another name in the log by `topic`, or "
+                "begin another log by --on embedded:FILE",
             )
     return made
 
