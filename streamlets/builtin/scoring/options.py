@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from blueprints.expressions import ExpressionError, is_field, parse
 from blueprints.units import Duration
@@ -156,10 +157,16 @@ class ScoreOptions(OptionsBase):
     @model_validator(mode="after")
     def _urls(self) -> ScoreOptions:
         if self.protocol == "v2":
-            for server in self.servers:
-                url = server if isinstance(server, str) else server.url
+            wrong = []
+            for i, server in enumerate(self.servers):
+                is_plain = isinstance(server, str)
                 try:
-                    parse_url(url)
+                    parse_url(server if isinstance(server, str) else server.url)
                 except Rejected as exc:
-                    raise ValueError(f"server: {exc}") from exc
+                    # At the server, not at the whole; its URL may hold a password and is not repeated.
+                    place: tuple[int | str, ...] = ("servers", i) if is_plain else ("servers", i, "url")
+                    error = PydanticCustomError("value_error", "{reason}", {"reason": str(exc)})
+                    wrong.append(InitErrorDetails(type=error, loc=place, input=None))
+            if wrong:
+                raise ValidationError.from_exception_data("ScoreOptions", wrong)
         return self
