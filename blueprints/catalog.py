@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from blueprints.needs import Bounds, Needs
+
 JsonSchema = Mapping[str, Any]
 
 
@@ -66,8 +68,12 @@ class StreamletType(Protocol):
         ...
 
     def check_wiring(self, options: Mapping[str, Any], wiring: Wiring) -> Sequence[OptionProblem]:
-        """Return what only the streamlet knows of its connections: single-reader, updates-without-allow-list,
-        untrusted-path, missing-file … Called when the options have no problem."""
+        """Return what only the streamlet knows of its connections and no general rule says: missing-file,
+        bad-expression, unconnected-outlet … Called when the options have no problem."""
+        ...
+
+    def needs(self, options: Mapping[str, Any], wiring: Wiring) -> Needs:
+        """Return what it needs of its topics, its replicas and the engine. Called when the options have no problem."""
         ...
 
 
@@ -80,7 +86,12 @@ class NotFound:
 
 
 class Catalog(Protocol):
-    """Every streamlet that can be named, and the Python types that contracts name."""
+    """Every streamlet that can be named, the Python types that contracts name, and what the engine bears."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the engine bears."""
+        ...
 
     def find(self, use: str, base_dir: Path) -> StreamletType | NotFound:
         """Return the streamlet that `use` names: a built-in, `package.module:name`, or an entry point."""

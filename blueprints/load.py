@@ -144,7 +144,7 @@ def _dead_letters(draft: Draft) -> TopicPlan:
     )
     return TopicPlan(
         name="dead-letters",
-        log_name=section.get("topic", f"{draft.name}.dead-letters"),
+        log_name=draft.dead_letters,
         producers=(),
         consumers=(),
         partitions=section.get("partitions", 1),

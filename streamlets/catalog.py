@@ -17,13 +17,14 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
 from blueprints.catalog import JsonSchema, NotFound
+from blueprints.needs import Bounds
 from blueprints.suggest import did_you_mean
 from streamlets.component import Component
 from streamlets.contracts import PydanticContract
 from streamlets.described import Described
 from streamlets.errors import Fatal, StreamletsError
 from streamlets.imports import CannotImport, load
-from streamlets.ports import Inlet, Outlet
+from streamlets.ports import DONE_RANGES, HELD_BYTES, HELD_EVENTS, POLL_INTERVAL_S, Inlet, Outlet
 from streamlets.shape import NotAStreamlet
 
 BUILTIN = {
@@ -46,6 +47,11 @@ class Streamlets:
     def __init__(self) -> None:
         self._found: dict[tuple[str, Path], Component | NotFound] = {}
         self._entry_points: dict[str, dict[str, str]] | None = None
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the engine bears."""
+        return Bounds(HELD_EVENTS, HELD_BYTES, DONE_RANGES, POLL_INTERVAL_S)
 
     def names(self) -> Sequence[str]:
         """Return the names of the built-ins and of the entry points."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from streamlets.errors import Fatal
-from streamlets.ports import Context, Finding, Inlet, OptionsBase, Outlet, Wiring
+from streamlets.ports import Context, Finding, Hold, Inlet, Needs, OptionsBase, Outlet, Wiring
 
 
 class NoOptions(OptionsBase):
@@ -50,6 +51,15 @@ class Component:
         """Return what only the streamlet knows of its options and connections."""
         check = getattr(self._made_by, "check", None)
         return check(options, wiring) if check is not None else ()
+
+    def needs(self, options: BaseModel, wiring: Wiring) -> Needs:
+        """Return what it holds, waits for and trusts; of a class that only says that it holds, its inlets."""
+        ask = getattr(self._made_by, "needs", None)
+        needs: Needs = Needs() if ask is None else ask(options, wiring)
+        if self.holds and isinstance(needs, Needs) and not needs.holds:
+            inlets, _ = self.ports(options)
+            return replace(needs, holds=tuple(Hold(one.name) for one in inlets if one.kind == "stream"))
+        return needs
 
     def build(self, values: Mapping[str, Any], context: Context) -> Any:
         """Return an instance. Raises: Fatal (`bad-option`), which the linter would have found."""

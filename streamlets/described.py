@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from blueprints.catalog import JsonSchema, OptionProblem, Port, Wiring
+from blueprints.needs import Needs
 from blueprints.suggest import did_you_mean
 from streamlets import ports
 from streamlets.component import Component
@@ -73,11 +74,12 @@ class Described:
 
     def check_wiring(self, options: Mapping[str, Any], wiring: Wiring) -> Sequence[OptionProblem]:
         """Return what the streamlet itself finds in its options and connections."""
-        findings = self._component.check(
-            self._component.options(options, wiring.base_dir),
-            ports.Wiring(partitions=wiring.partitions, replicas=wiring.replicas, base_dir=wiring.base_dir),
-        )
+        findings = self._component.check(self._component.options(options, wiring.base_dir), _wiring(wiring))
         return [OptionProblem(one.path, one.code, one.message, one.severity) for one in findings]
+
+    def needs(self, options: Mapping[str, Any], wiring: Wiring) -> Needs:
+        """Return what it holds, waits for, promises and trusts with these options."""
+        return self._component.needs(self._component.options(options, wiring.base_dir), _wiring(wiring))
 
     def _sound(self, options: Mapping[str, Any]) -> BaseModel | None:
         """Return the options without those that have problems, or None where one that is needed is missing."""
@@ -180,6 +182,10 @@ def _deprecated(model: type[BaseModel], values: Any, path: Path_) -> list[tuple[
                 for key, value in values[written].items():
                     found += _deprecated(inner, value, (*here, cast("str", key)))
     return list(dict.fromkeys(found))
+
+
+def _wiring(wiring: Wiring) -> ports.Wiring:
+    return ports.Wiring(partitions=wiring.partitions, replicas=wiring.replicas, base_dir=wiring.base_dir)
 
 
 def _schema(port: ports.Inlet | ports.Outlet) -> JsonSchema | None:

@@ -15,11 +15,27 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import msgspec
 from pydantic import BaseModel
 
+from blueprints.needs import (
+    Amount as Amount,
+)  # what `needs` answers with is the linter's; one import for its users
+from blueprints.needs import Flow as Flow
+from blueprints.needs import Hold as Hold
+from blueprints.needs import Keyed as Keyed
+from blueprints.needs import Needs as Needs
+from blueprints.needs import Said as Said
+from blueprints.needs import Wait as Wait
 from streamlets.contracts import Contract
 from streamlets.event import Delivery, Event
 from streamlets.inference import OpenServer
 
 InletKind = Literal["stream", "table", "tail"]
+
+HELD_EVENTS = 100_000  # held of a partition, and …
+HELD_BYTES = 64 << 20  # … their bytes, and
+DONE_RANGES = 1_000  # settled ranges beyond its commit: at each bound the oldest window closes early
+POLL_INTERVAL_S = (
+    300.0  # Kafka's own default (max.poll.interval.ms): who is silent for longer is out of the group
+)
 
 
 class Inlet(msgspec.Struct, frozen=True):
@@ -237,6 +253,7 @@ class Streamlet(Protocol):
       holds: bool = False      outcomes may hold deliveries; `due` is called
       max_events: int = 500    the most deliveries in one batch
       check(options, wiring) -> list[Finding]   static: what only the streamlet knows, for the linter
+      needs(options, wiring) -> Needs           static: what it holds, waits for, promises and trusts, for the linter
     Optional methods: `set_up`, `tear_down`, `admit`, `gained`, `due`, `lost`.
     """
 
@@ -296,7 +313,7 @@ class Portion(msgspec.Struct):
 class Source(Protocol):
     """A streamlet without stream inlets. It runs once, however many workers there are; its splits are shared out.
 
-    Construction, `Options`, `outlets`, `check`, `set_up` and `tear_down` as for `Streamlet`.
+    Construction, `Options`, `outlets`, `check`, `needs`, `set_up` and `tear_down` as for `Streamlet`.
     """
 
     def splits(self) -> list[str]:

@@ -35,6 +35,16 @@ FLAKY_ATTEMPTS = (
 )
 
 
+def longest_backoff_s(attempts: int) -> float:
+    """Return the most that passes between the tries of a call that breaks; what a target asks for comes on top."""
+    return sum(_span_s(waits) for waits in range(attempts - 1))
+
+
+def _span_s(waits: int) -> float:
+    """Return what a wait is drawn from, after so many in a row."""
+    return float(min(CAP_S, BASE_S * 2.0 ** min(waits, 30)))
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Why one row got no answer: the error that decided it, and how many attempts were made."""
 
@@ -331,9 +341,8 @@ class _Run(Generic[R, A]):
     async def back_off(self, error: Unavailable | Rejected | Broken) -> None:
         """Wait: full jitter, longer each time, at least as long as the target asked for."""
         recovery = self.recovery
-        span = min(CAP_S, BASE_S * 2.0 ** min(self.waits, 30))
+        seconds = recovery.random.uniform(0.0, _span_s(self.waits))
         self.waits += 1
-        seconds = recovery.random.uniform(0.0, span)
         if isinstance(error, Unavailable) and error.retry_after_s is not None:
             seconds += min(max(error.retry_after_s, 0.0), RETRY_AFTER_MAX_S)
         await recovery.wait(str(error), seconds)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from blueprints.lint import (
     contracts,
+    dead_letters,
     graph,
+    keys,
     names,
     options,
+    physics,
     ports,
+    safety,
     schemas,
     streamlets,
     syntax,
@@ -16,8 +20,24 @@ from blueprints.lint import (
 )
 from blueprints.lint.draft import Draft
 
-FAMILIES = (streamlets, syntax, names, options, ports, topics, schemas, contracts, graph, wiring)
-"""Earlier families find what later ones need: types before options, options before ports, ports before the graph."""
+FAMILIES = (
+    streamlets,
+    syntax,
+    names,
+    options,
+    ports,
+    topics,
+    schemas,
+    contracts,
+    wiring,
+    keys,
+    graph,
+    dead_letters,
+    physics,
+    safety,
+)
+"""Earlier families find what later ones need: types before options, options before ports, ports before the wiring, by
+which types say what they need, and that before the rules which hold it against the rest."""
 
 
 def check(draft: Draft) -> None:

@@ -13,6 +13,7 @@ from blueprints.catalog import Catalog, Port, StreamletType
 from blueprints.diagnostics import Diagnostic, Mark, Severity
 from blueprints.fields import INVALID, Section
 from blueprints.model import BLUEPRINT
+from blueprints.needs import Needs
 from blueprints.plan import ContractPlan, PortRef
 from blueprints.source import MappingNode, Node, ScalarNode, Source, scalars
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass
 class StreamletDraft:
-    """A streamlet, what `use` named, its options and the ports that they give. `is_sound`: no problem so far."""
+    """A streamlet: what `use` named, its options, the ports and needs that they give. `is_sound`: no problem so far."""
 
     name: str
     section: Section
@@ -29,6 +30,7 @@ class StreamletDraft:
     options: dict[str, Any] = field(default_factory=dict)
     ports: dict[str, Port] = field(default_factory=dict)
     is_sound: bool = True
+    needs: Needs = field(default_factory=Needs)
 
     @property
     def use(self) -> str:
@@ -38,6 +40,10 @@ class StreamletDraft:
     def schema(self) -> Mapping[str, Any]:
         """The JSON Schema of the options; made once, because a type may take milliseconds to make it."""
         return self.type.options_schema() if self.type is not None else {}
+
+    @property
+    def replicas(self) -> int:
+        return int(self.section.get("replicas", 1))
 
     @property
     def given(self) -> MappingNode:
@@ -109,6 +115,13 @@ class Draft:
         """What the names of the application's own topics begin with in the log, with its dot, or nothing."""
         prefix = str(self.top.get("prefix", self.name)).removesuffix(".")
         return f"{prefix}." if prefix else ""
+
+    @property
+    def dead_letters(self) -> str:
+        """The name in the log of the topic of dead letters."""
+        section: Section | None = self.top.get("dead-letters")
+        default = f"{self.name}.dead-letters"
+        return str(section.get("topic", default)) if section is not None else default
 
     def log_name(self, name: str, section: Section) -> str:
         """Return a topic's name in the log: `topic`, else its own, prefixed unless it is external."""
@@ -184,6 +197,15 @@ class Draft:
         """Return the topics that name a port, with the place where they do."""
         return self._uses.get((streamlet, port), [])
 
+    def streams(self, streamlet: StreamletDraft) -> list[tuple[TopicDraft, PortUse]]:
+        """Return the topics of a streamlet's stream inlets, with the places where they are connected."""
+        return [
+            use
+            for port in streamlet.ports.values()
+            if port.direction == "in" and port.kind == "stream"
+            for use in self.uses(streamlet.name, port.name)
+        ]
+
     @cached_property
     def _uses(self) -> dict[tuple[str, str], list[tuple[TopicDraft, PortUse]]]:
         uses: dict[tuple[str, str], list[tuple[TopicDraft, PortUse]]] = {}
@@ -210,6 +232,12 @@ class Draft:
             for name in ready or list(waiting):  # a cycle is reported elsewhere; here it must only end
                 counts[name] = max((counts.get(read, 1) for read in waiting.pop(name)), default=1)
         return counts
+
+    def known_partitions(self, topic: TopicDraft) -> int | None:
+        """Return a topic's partitions; None for one of others that the blueprint does not say it of."""
+        if topic.is_external and not topic.section.has("partitions"):
+            return None
+        return self.partitions[topic.name]
 
     def _read_by_producers(self, topic: TopicDraft) -> set[str]:
         producers = {use.ref.streamlet for use in topic.producers}

@@ -28,7 +28,17 @@ class Page:
 def pages() -> dict[str, Page]:
     """Return the page of every code, family by family."""
     found: dict[str, Page] = {}
-    for name in ("syntax", "names", "streamlets", "ports", "topics", "contracts", "graph", "safety"):
+    for name in (
+        "syntax",
+        "names",
+        "streamlets",
+        "ports",
+        "topics",
+        "contracts",
+        "graph",
+        "physics",
+        "safety",
+    ):
         text = (FOLDER / f"{name}.md").read_text("utf-8")
         for page in _PAGE.finditer(text):
             found[page["code"]] = Page(page["code"], name, page["cause"], page["bad"], page["good"])

@@ -78,7 +78,9 @@ def _check_reserved(draft: Draft) -> None:
         return
     reserved = _reserved(draft)
     for topic in draft.topics.values():
-        if topic.log_name in reserved:
+        if (
+            topic.log_name in reserved and topic.log_name != draft.dead_letters
+        ):  # that one: see dead_letters.py
             mark = topic.section.at("topic") if topic.section.has("topic") else topic.section.mark
             purpose = reserved[topic.log_name]
             draft.error(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from blueprints.catalog import OptionProblem
+from blueprints.diagnostics import Mark
 from blueprints.lint.draft import Draft, StreamletDraft
 from blueprints.model import STREAMLET
 from blueprints.options import (
@@ -62,8 +63,9 @@ def report_problem(
     streamlet: StreamletDraft,
     problem: OptionProblem,
     reader: OptionReader | None = None,
+    related: tuple[tuple[Mark, str], ...] = (),
 ) -> None:
-    """Report what a streamlet's type says of an option, at the option's place, unless that was reported already."""
+    """Report what is said of a streamlet's option, at the option's place, unless that was reported already."""
     node = streamlet.given
     path, name = named_path(node, problem), streamlet.name
     if reader is not None and any(
@@ -85,24 +87,24 @@ def report_problem(
         if len(path) == 1 and path[0] in STREAMLET.names() and not hint:
             draft.error(mark, "misplaced-field", f"'{path[0]}' is no option of {name}; it goes beside 'use'")
             return
-        owner = name if len(path) == 1 else f"'{_dotted(path[:-1])}' of {name}"
+        owner = name if len(path) == 1 else f"'{dotted(path[:-1])}' of {name}"
         if not hint:
             hint = f"; its options are {', '.join(known)}" if known else "; it has none"
         message = f"{owner} has no option '{path[-1]}'{hint}"
     elif code == "missing-option" and path:
-        owner = name if len(path) == 1 else f"'{_dotted(path[:-1])}' of {name}"
+        owner = name if len(path) == 1 else f"'{dotted(path[:-1])}' of {name}"
         meaning = description(candidates_at(streamlet.schema, path))
         message = f"{owner} needs the option '{path[-1]}'" + (f": {meaning}" if meaning else "")
     elif code == "bad-option" and path:
-        message = f"'{_dotted(path)}' of {name}: {message}"
+        message = f"'{dotted(path)}' of {name}: {message}"
     elif not message.startswith(f"{name} "):
         message = f"{name}: {message}"
     if variables:
         message += f" (from {', '.join(f'${{{name}}}' for name in variables)})"
-    draft.report(mark, code, draft.without_secrets(message, node), problem.severity)
+    draft.report(mark, code, draft.without_secrets(message, node), problem.severity, related)
 
 
-def _dotted(path: tuple[str | int, ...]) -> str:
+def dotted(path: tuple[str | int, ...]) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)

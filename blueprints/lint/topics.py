@@ -25,14 +25,6 @@ def check(draft: Draft) -> None:
         _check_contract_name(draft, topic)
     if defaults is not None:
         _check_config(draft, defaults, None)
-    dead: Section | None = draft.top.get("dead-letters")
-    if dead is not None and dead.has("topic"):
-        for topic in draft.topics.values():
-            if topic.log_name == dead.get("topic"):
-                message = f"'{topic.log_name}' is the topic '{topic.name}' already"
-                draft.error(
-                    dead.at("topic"), "topic-name-clash", message, ((topic.section.mark, "the other one"),)
-                )
 
 
 def _check_ends(draft: Draft, topic: TopicDraft) -> None:

@@ -1,13 +1,16 @@
-"""Wiring: what only a streamlet's type can say of its connections, such as `single-reader` or `untrusted-path`."""
+"""Wiring: what a streamlet's type says of its connections, and what it needs of them for the rules that follow."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
-from blueprints.catalog import Wiring
-from blueprints.diagnostics import Mark
+from blueprints.catalog import StreamletType, Wiring
 from blueprints.lint.draft import Draft, StreamletDraft
 from blueprints.lint.options import report_problem
+from blueprints.needs import Needs
+from blueprints.suggest import did_you_mean
 
 
 def check(draft: Draft) -> None:
@@ -21,20 +24,33 @@ def check(draft: Draft) -> None:
         }
         wiring = Wiring(connected, streamlet.section.get("replicas", 1), draft.base_dir)
         kind, options = streamlet.type, streamlet.options
-        for problem in draft.ask(streamlet, "wiring", partial(kind.check_wiring, options, wiring)):
-            if problem.code == "single-reader":
-                message = f"{streamlet.name}: {problem.message}"
-                draft.report(_readers(draft, streamlet), problem.code, message, problem.severity)
-            else:
-                report_problem(draft, streamlet, problem)
+        problems = draft.ask(streamlet, "wiring", partial(kind.check_wiring, options, wiring))
+        for problem in problems:
+            report_problem(draft, streamlet, problem)
+        _ask_needs(draft, streamlet, kind, wiring)
 
 
-def _readers(draft: Draft, streamlet: StreamletDraft) -> Mark:
-    """Return the place that gives a streamlet more than one reader: its replicas, else its topic's partitions."""
-    if streamlet.section.get("replicas", 1) > 1:
-        return streamlet.section.at("replicas")
-    for port in streamlet.ports.values():
-        for topic, use in draft.uses(streamlet.name, port.name):
-            if port.direction == "in" and port.kind == "stream" and draft.partitions[topic.name] > 1:
-                return topic.section.at("partitions") if topic.section.has("partitions") else use.mark
-    return streamlet.section.mark
+def _ask_needs(draft: Draft, streamlet: StreamletDraft, kind: StreamletType, wiring: Wiring) -> None:
+    """Keep what a streamlet needs, unless a problem was found; the type may be anybody's and may answer anything."""
+    if not streamlet.is_sound:
+        return
+    answer: Sequence[Any] = draft.ask(streamlet, "needs", lambda: (kind.needs(streamlet.options, wiring),))
+    for needs in answer:
+        if problem := _problem(streamlet, needs):
+            draft.error(streamlet.section.at("use"), "not-a-streamlet", f"'{streamlet.use}' {problem}")
+        else:
+            streamlet.needs = needs
+
+
+def _problem(streamlet: StreamletDraft, needs: Any) -> str:
+    """Return what is wrong with an answer, or nothing."""
+    if not isinstance(needs, Needs):
+        return (
+            f"is asked for its needs and answers with {type(needs).__name__}; return streamlets.ports.Needs"
+        )
+    inlets = [port.name for port in streamlet.ports.values() if port.direction == "in"]
+    unknown = sorted(needs.inlets() - set(inlets))
+    if not unknown:
+        return ""
+    hint = did_you_mean(unknown[0], inlets) or f"; its inlets are {', '.join(inlets) or 'none'}"
+    return f"says what it needs of an inlet '{unknown[0]}' that it does not have{hint}"

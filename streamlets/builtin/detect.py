@@ -21,15 +21,19 @@ from streamlets.builtin.detecting.window import Window
 from streamlets.errors import Broken, Fatal, Rejected, Unavailable
 from streamlets.event import decode, window_id
 from streamlets.ports import (
+    Amount,
     Batch,
     Context,
     DeadLetter,
     Emit,
     Fate,
     Finding,
+    Hold,
     Inlet,
+    Needs,
     Outcome,
     Outlet,
+    Said,
     Wiring,
 )
 
@@ -72,22 +76,12 @@ class Detect:
     def check(options: DetectOptions, wiring: Wiring) -> list[Finding]:
         """Return what start-up would refuse, and what would make alerts late or wrong."""
         findings = []
-        partitions = wiring.partitions.get("in", 1)
-        if options.per == "all" and (partitions > 1 or wiring.replicas > 1):
-            what = f"{partitions} partitions" if partitions > 1 else f"{wiring.replicas} replicas"
-            findings.append(
-                Finding(
-                    "single-reader",
-                    ("per",),
-                    f"one window over all events needs one reader, not {what}: a window per partition would hold a "
-                    "keyed part of the stream against the reference of the whole, and cry drift; give the topic "
-                    "`partitions: 1`, or ask for it by `per: partition`",
-                )
-            )
         try:
             about = inspect(_inside(wiring.base_dir, options.reference))
         except BadReference as exc:
-            return [*findings, Finding(_CODES.get(exc.code, exc.code), ("reference",), str(exc))]
+            if exc.code == "untrusted":
+                return []  # as `needs` has it said
+            return [Finding(_CODES.get(exc.code, exc.code), ("reference",), str(exc))]
         for index, name in enumerate(options.features or ()):
             if name not in about.features:
                 has = ", ".join(about.features)
@@ -110,6 +104,21 @@ class Detect:
                 message = f"{few}: alerts will come late; with {FEW_WINDOWS} or more they come sooner"
                 findings.append(Finding("bad-option", ("window", "events"), message, "warning"))
         return findings
+
+    @staticmethod
+    def needs(options: DetectOptions, wiring: Wiring) -> Needs:
+        """Return that a window is held until it is full or waits too long, and by whom it may be read."""
+        window = options.window
+        return Needs(
+            holds=(
+                Hold(
+                    longest_s=Amount(window.wait, ("window", "wait")),
+                    events=Amount(window.events, ("window", "events")),
+                ),
+            ),
+            single_reader=_ONE_WINDOW if options.per == "all" else "",
+            trusted_files=(Said(options.reference, ("reference",)),),
+        )
 
     async def set_up(self) -> None:
         """Load the reference and calibrate, in the child. Raises: Fatal for a reference that cannot be used."""
@@ -332,6 +341,11 @@ class Detect:
                 context.waiting(None)
                 wait_s = min(2 * wait_s, longest_s)
 
+
+_ONE_WINDOW = (
+    "a window per partition would hold a keyed part of the stream against the reference of the whole, and cry drift; "
+    "give the topic 'partitions: 1', or ask for it by 'per: partition'"
+)
 
 _CODES = {"untrusted": "untrusted-path", "bad-reference": "bad-option"}
 """What the linter calls what `detectors.reference` calls otherwise."""

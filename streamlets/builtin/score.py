@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from streamlets.builtin.scoring.inputs import Inputs, Row
-from streamlets.builtin.scoring.options import ScoreOptions
+from streamlets.builtin.scoring.options import ScoreOptions, ServerOptions
 from streamlets.builtin.scoring.payloads import PayloadLog
 from streamlets.builtin.scoring.serving import FILE, Places, Serving
 from streamlets.builtin.scoring.target import Answer, Moved, Target
@@ -24,8 +24,23 @@ from streamlets.builtin.scoring.updater import KNOWN, Known, Updater
 from streamlets.builtin.updates import STATUS_TYPE, Status, Update, status_emit
 from streamlets.errors import Fatal, Rejected
 from streamlets.event import timestamp
-from streamlets.ports import Batch, Context, DeadLetter, Emit, Finding, Inlet, Outcome, Outlet, State, Wiring
-from streamlets.recovery import Failure
+from streamlets.ports import (
+    Amount,
+    Batch,
+    Context,
+    DeadLetter,
+    Emit,
+    Finding,
+    Inlet,
+    Needs,
+    Outcome,
+    Outlet,
+    Said,
+    State,
+    Wait,
+    Wiring,
+)
+from streamlets.recovery import Failure, longest_backoff_s
 
 START_S = (
     5.0  # what a first look at the servers may take; who is not there by then is waited for while running
@@ -103,6 +118,11 @@ class Score:
     def check(options: ScoreOptions, wiring: Wiring) -> list[Finding]:
         """Return what only `score` knows of its options and connections."""
         return _check(options, wiring)
+
+    @staticmethod
+    def needs(options: ScoreOptions, wiring: Wiring) -> Needs:
+        """Return what a prediction may wait for, whom secrets are sent to, and what is believed."""
+        return _needs(options)
 
     # --- life
 
@@ -325,14 +345,6 @@ def _check(options: ScoreOptions, wiring: Wiring) -> list[Finding]:
     findings = []
     connected = wiring.partitions
     given = options.model_fields_set
-    if "updates" in connected and not options.updates.allow:
-        findings.append(
-            Finding(
-                "updates-without-allow-list",
-                ("updates", "allow"),
-                "the inlet 'updates' is connected, but no server is allowed: write updates: { allow: [ … ] }",
-            )
-        )
     if "updates" in given and "updates" not in connected:
         findings.append(
             Finding(
@@ -346,26 +358,49 @@ def _check(options: ScoreOptions, wiring: Wiring) -> list[Finding]:
             Finding("unconnected-outlet", ("payloads",), "'payloads' is set, but the outlet is not connected")
         )
     if options.protocol == "onnx":
-        for i, server in enumerate(options.servers):
-            url = server if isinstance(server, str) else server.url
-            path: tuple[str | int, ...] = ("servers", i) if isinstance(server, str) else ("servers", i, "url")
-            findings += _check_file(url, path, wiring.base_dir)
-    for i, pattern in enumerate(options.updates.allow):
-        if pattern.startswith(FILE) and not _is_inside(pattern.removeprefix(FILE), wiring.base_dir):
-            findings.append(_untrusted(pattern, ("updates", "allow", i)))
+        for path, url in _urls(options):
+            if _is_inside(url, wiring.base_dir) and not (wiring.base_dir / url).is_file():
+                message = f"there is no file {url!r} beside the blueprint"
+                findings.append(Finding("missing-file", path, message))
     return findings
 
 
-def _check_file(url: str, path: tuple[str | int, ...], base_dir: Path) -> list[Finding]:
-    if not _is_inside(url, base_dir):
-        return [_untrusted(url, path)]
-    if not (base_dir / url).is_file():
-        return [Finding("missing-file", path, f"there is no file {url!r} beside the blueprint")]
-    return []
+def _needs(options: ScoreOptions) -> Needs:
+    timeouts = [Amount(options.timeout, ("timeout",))] + [
+        Amount(server.timeout, ("servers", i, "timeout"))
+        for i, server in enumerate(options.servers)
+        if isinstance(server, ServerOptions) and server.timeout is not None
+    ]
+    backoff_s = longest_backoff_s(options.attempts)
+    files = [
+        Said(pattern.removeprefix(FILE), ("updates", "allow", i))
+        for i, pattern in enumerate(options.updates.allow)
+        if pattern.startswith(FILE)
+    ]
+    if options.protocol == "onnx":
+        files += [Said(url, path) for path, url in _urls(options)]
+    return Needs(
+        waits=(
+            Wait(Amount(options.batch.max_wait, ("batch", "max_wait"))),
+            Wait(max(timeouts, key=lambda amount: amount.value), times=options.attempts),
+            Wait(Amount(backoff_s, ("attempts",), "the waits between the tries"), on_retry=True),
+        ),
+        unguarded=() if options.updates.allow else (Said("updates", ("updates", "allow")),),
+        secrets_to=tuple(
+            Said(server.url, ("servers", i, "url"))
+            for i, server in enumerate(options.servers)
+            if isinstance(server, ServerOptions) and server.headers and options.protocol != "onnx"
+        ),
+        trusted_files=tuple(files),
+    )
 
 
-def _untrusted(place: str, path: tuple[str | int, ...]) -> Finding:
-    return Finding("untrusted-path", path, f"{place!r} lies outside the blueprint's folder")
+def _urls(options: ScoreOptions) -> list[tuple[tuple[str | int, ...], str]]:
+    """Return where each server is, with the path of the option that says so."""
+    return [
+        (("servers", i), server) if isinstance(server, str) else (("servers", i, "url"), server.url)
+        for i, server in enumerate(options.servers)
+    ]
 
 
 def _is_inside(place: str, base_dir: Path) -> bool:

@@ -24,7 +24,17 @@ from streamlets.engine.table import TableReader
 from streamlets.engine.tally import MODULUS, Tally
 from streamlets.errors import Broken, Fatal, Rejected, StreamletsError, Unavailable
 from streamlets.event import Delivery, Record, fingerprint, timestamp
-from streamlets.ports import Batch, Clock, DeadLetter, Emit, Fate, Outcome
+from streamlets.ports import (
+    DONE_RANGES,
+    HELD_BYTES,
+    HELD_EVENTS,
+    Batch,
+    Clock,
+    DeadLetter,
+    Emit,
+    Fate,
+    Outcome,
+)
 from streamlets.recovery import Failure, Recovery
 from streamlets.transports.transport import (
     Aborted,
@@ -47,8 +57,6 @@ HIGH_EVENTS = 8_000  # in process: intake pauses here …
 LOW_EVENTS = 4_000  # … and resumes here, so that it does not flutter
 HIGH_BYTES = 64 << 20
 LOW_BYTES = 32 << 20
-HELD_EVENTS = 100_000  # held by a partition, and
-DONE_RANGES = 1_000  # settled ranges beyond its commit: at either bound the oldest window closes early
 RELEASE_RECORDS = 10_000  # the most records of one release: a transaction stays open for milliseconds
 LOGGED_EACH = 5  # dead letters of one code that are logged one by one
 _NOTHING: Mapping[str, Any] = {}
@@ -786,7 +794,7 @@ class Stage:
         self._call_due(owned)
 
     def _bound(self, owned: Owned) -> None:
-        is_over = len(owned.held) >= HELD_EVENTS or owned.n_held_bytes >= HIGH_BYTES
+        is_over = len(owned.held) >= HELD_EVENTS or owned.n_held_bytes >= HELD_BYTES
         if (is_over or len(owned.ledger.done) >= DONE_RANGES) and not owned.is_full:
             owned.is_full = True
             self._call_due(owned, full=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from blueprints.catalog import NotFound, OptionProblem, Port, Wiring
+from blueprints.needs import Amount, Bounds, Flow, Hold, Keyed, Needs, Said, Wait
 from blueprints.units import Duration, Rate, Share
 
 
@@ -53,12 +55,6 @@ class ScoreOptions(Options):
     max_batch: int | None = Field(default=None, deprecated="write batch.max_events")
 
 
-class DetectOptions(Options):
-    detector: Literal["ks"]
-    reference: str
-    window: dict[str, int] = {}
-
-
 class FilterOptions(Options):
     where: str
 
@@ -70,6 +66,40 @@ class RouteOptions(Options):
 
 class SinkOptions(Options):
     path: str
+
+
+class WindowOptions(Options):
+    wait: Duration | None = None
+    events: int | None = None
+    keys: int | None = None
+    bytes: int | None = None
+
+
+class DetectOptions(Options):
+    detector: Literal["ks"] = "ks"
+    reference: str
+    window: WindowOptions | None = None
+
+
+class NeedyOptions(Options):
+    window: WindowOptions | None = None
+    timeout: Duration | None = None
+    batch: Duration | None = None
+    attempts: int = 1
+    deadline: Duration | None = None
+    limit: Duration | None = None
+    by: str | None = None
+    rounds: int | None = None
+    tiers: dict[str, Rate] = {}
+    rate: Rate | None = None
+    url: str | None = None
+    listen: str | None = None
+
+
+class PacedOptions(Options):
+    rate: str = "max"
+    bytes: int | None = None
+    splits: int = 1
 
 
 FLIGHT = {
@@ -104,8 +134,10 @@ class Kind:
         ports: Sequence[Port] | Callable[[Mapping[str, Any]], Sequence[Port]],
         options: type[BaseModel] = Options,
         wiring: Callable[[Mapping[str, Any], Wiring], Sequence[OptionProblem]] = lambda options, wiring: (),
+        needs: Callable[[Mapping[str, Any], Wiring], Needs] = lambda options, wiring: Needs(),
     ) -> None:
         self.name, self._ports, self._options, self._wiring = name, ports, options, wiring
+        self._needs = needs
         self.description = name
         self.is_source = not callable(ports) and not any(port.direction == "in" for port in ports)
 
@@ -134,21 +166,73 @@ class Kind:
     def check_wiring(self, options: Mapping[str, Any], wiring: Wiring) -> Sequence[OptionProblem]:
         return self._wiring(options, wiring)
 
-
-def _score_wiring(options: Mapping[str, Any], wiring: Wiring) -> Sequence[OptionProblem]:
-    problems = []
-    if "updates" in wiring.partitions and not (options.get("updates") or {}).get("allow"):
-        problems.append(OptionProblem(("updates",), "updates-without-allow-list", "anyone could move it"))
-    if options.get("protocol") == "onnx" and options["servers"][0].startswith("/"):
-        message = "lies outside the blueprint's folder"
-        problems.append(OptionProblem(("servers", 0), "untrusted-path", message))
-    return problems
+    def needs(self, options: Mapping[str, Any], wiring: Wiring) -> Needs:
+        return self._needs(options, wiring)
 
 
-def _single_reader(options: Mapping[str, Any], wiring: Wiring) -> Sequence[OptionProblem]:
-    if wiring.replicas > 1 or any(count > 1 for count in wiring.partitions.values()):
-        return [OptionProblem((), "single-reader", "it needs one reader of one partition")]
-    return []
+def _score_needs(options: Mapping[str, Any], wiring: Wiring) -> Needs:
+    is_limited = bool((options.get("updates") or {}).get("allow"))
+    files = options["servers"] if options.get("protocol") == "onnx" else ()
+    with_headers = [
+        Said(server["url"], ("servers", i, "url"))
+        for i, server in enumerate(options["servers"])
+        if isinstance(server, dict) and server.get("headers")
+    ]
+    return Needs(
+        secrets_to=tuple(with_headers),
+        unguarded=() if is_limited else (Said("updates", ("updates",)),),
+        trusted_files=tuple(Said(file, ("servers", i)) for i, file in enumerate(files)),
+    )
+
+
+def _single_reader(options: Mapping[str, Any], wiring: Wiring) -> Needs:
+    return Needs(single_reader="so it is")
+
+
+def _needy(options: Mapping[str, Any], wiring: Wiring) -> Needs:
+    """Whatever the options say: a streamlet with every need there is."""
+
+    def amount(*path: str, of: Any = float) -> Amount | None:
+        value: Any = options
+        for part in path:
+            value = value.get(part) if value is not None else None
+        return None if value is None else Amount(of(value), path)
+
+    hold = Hold(
+        longest_s=amount("window", "wait", of=Duration),
+        events=amount("window", "events"),
+        keys=amount("window", "keys"),
+        event_bytes=(options.get("window") or {}).get("bytes"),
+    )
+    timeout, batch = amount("timeout", of=Duration), amount("batch", of=Duration)
+    limit, attempts = amount("limit", of=Duration), options.get("attempts", 1)
+    waits = [Wait(batch)] if batch else []
+    waits += [Wait(timeout, times=attempts)] if timeout else []
+    if attempts > 1:
+        waits.append(Wait(Amount(0.1 * (attempts - 1), ("attempts",), "the waits between"), on_retry=True))
+    waits += [Wait(limit, blocks=True)] if limit else []
+    tiers = options.get("tiers") or {}
+    return Needs(
+        holds=(hold,) if options.get("window") else (),
+        waits=tuple(waits),
+        deadline_s=amount("deadline", of=Duration),
+        keyed=(Keyed(options["by"], option=("by",)),) if options.get("by") else (),
+        bounds_cycles=bool(options.get("rounds")),
+        promised_per_s=tuple(Amount(Rate(rate), ("tiers", name)) for name, rate in tiers.items()),
+        capacity_per_s=amount("rate", of=Rate),
+        secrets_to=(Said(options["url"], ("url",)),) if options.get("url") else (),
+        open_listeners=(Said(options["listen"], ("listen",)),) if options.get("listen") else (),
+    )
+
+
+def _detect_needs(options: Mapping[str, Any], wiring: Wiring) -> Needs:
+    return replace(_needy(options, wiring), single_reader="so it is")
+
+
+def _paced(options: Mapping[str, Any], wiring: Wiring) -> Needs:
+    rate, size = options.get("rate", "max"), options.get("bytes")
+    flows = () if rate == "max" else (Flow("out", Amount(Rate(rate), ("rate",)), size),)
+    return Needs(splits=options.get("splits", 1), flows=flows)
 
 
 def _named(options: Mapping[str, Any]) -> Sequence[Port]:
@@ -175,10 +259,26 @@ KINDS = [
             *(Port(name, "out", required=False) for name in ("payloads", "status", "flagged")),
         ],
         ScoreOptions,
-        _score_wiring,
+        needs=_score_needs,
     ),
-    Kind("detect", [Port("in", "in"), Port("alerts", "out", required=False)], DetectOptions, _single_reader),
-    Kind("file-sink", [Port("in", "in")], SinkOptions, _single_reader),
+    Kind(
+        "detect",
+        [Port("in", "in"), Port("alerts", "out", required=False)],
+        DetectOptions,
+        needs=_detect_needs,
+    ),
+    Kind("file-sink", [Port("in", "in")], SinkOptions, needs=_single_reader),
+    Kind("needy", [Port("in", "in"), Port("out", "out", required=False)], NeedyOptions, needs=_needy),
+    Kind("paced", [Port("out", "out")], PacedOptions, needs=_paced),
+    Kind(
+        "join",
+        [Port("left", "in"), Port("right", "in"), Port("out", "out", required=False)],
+        needs=lambda options, wiring: Needs(aligned=("left", "right")),
+    ),
+    Kind(
+        "look-up",
+        [Port("in", "in"), Port("table", "in", kind="table"), Port("out", "out", required=False)],
+    ),
     Kind("console", [Port("in", "in")]),
 ]
 
@@ -187,7 +287,23 @@ def _raise(*asked: object) -> Any:
     raise ZeroDivisionError("hunter2")
 
 
-RAISING = [Kind("raises-ports", _raise), Kind("raises-wiring", [Port("in", "in")], wiring=_raise)]
+RAISING = [
+    Kind("raises-ports", _raise),
+    Kind("raises-wiring", [Port("in", "in")], wiring=_raise),
+    Kind("raises-needs", [Port("in", "in")], needs=_raise),
+    Kind("answers-nothing", [Port("in", "in")], needs=lambda options, wiring: None),  # type: ignore[arg-type,return-value]
+    Kind("misnames", [Port("in", "in")], needs=lambda options, wiring: Needs(holds=(Hold("inn"),))),
+]
+
+
+def _own(use: str) -> Kind:
+    """What the pages call `own:…`: users' streamlets, whose needs their options say."""
+    if use == "own:Join":
+        ports = [Port("orders", "in"), Port("payments", "in"), Port("out", "out", required=False)]
+        return Kind(use, ports, needs=lambda options, wiring: Needs(aligned=("orders", "payments")))
+    if use == "own:Ingress":
+        return Kind(use, [Port("out", "out", required=False)], NeedyOptions, needs=_needy)
+    return Kind(use, [Port("in", "in"), Port("out", "out", required=False)], NeedyOptions, needs=_needy)
 
 
 class TestCatalog:
@@ -205,6 +321,8 @@ class TestCatalog:
             return NotFound("not-a-streamlet", "'sep' of 'os' is neither a function nor a streamlet")
         if use == "features:features":
             return Kind(use, [Port("in", "in", contract=FEATURES), Port("out", "out", required=False)])
+        if use.startswith("own:"):
+            return _own(use)
         if ":" in use:
             return Kind(use, [Port("in", "in"), Port("out", "out", required=False)])
         if use == "weather":
@@ -215,6 +333,8 @@ class TestCatalog:
         if source == "own:Flight":
             return FLIGHT
         return NotFound("import-failed", f"there is no module '{source.partition(':')[0]}'")
+
+    bounds = Bounds(held_events=100_000, held_bytes=64 << 20, done_ranges=1_000, poll_interval_s=300.0)
 
     def names(self) -> Sequence[str]:
         return [kind.name for kind in KINDS]

@@ -6,18 +6,32 @@ from blueprints.lint.explain import FOLDER, pages
 from blueprints.load import verify
 from tests.blueprints.catalog import FLIGHT, TestCatalog
 
-CODES = """
-yaml-syntax duplicate-key unknown-field missing-field bad-value misplaced-field unset-variable secret-in-clear
-missing-file bad-name reserved-name bad-topic-name topic-name-clash unknown-streamlet ambiguous-streamlet import-failed
-not-a-streamlet unknown-option missing-option bad-option deprecated-option unknown-port wrong-direction
-unconnected-inlet unconnected-outlet port-in-many-topics inlet-kind no-producer no-consumer conflicting-settings
-bad-topic-config incompatible-contract bad-expression cycle single-reader updates-without-allow-list untrusted-path
-""".split()  # noqa: SIM905
+TABLE = {
+    "syntax": "yaml-syntax duplicate-key unknown-field missing-field bad-value misplaced-field unset-variable "
+    "secret-in-clear missing-file",
+    "names": "bad-name reserved-name bad-topic-name topic-name-clash",
+    "streamlets": "unknown-streamlet ambiguous-streamlet import-failed not-a-streamlet unknown-option missing-option "
+    "bad-option deprecated-option",
+    "ports": "unknown-port wrong-direction unconnected-inlet unconnected-outlet port-in-many-topics inlet-kind",
+    "topics": "no-producer no-consumer conflicting-settings bad-topic-config",
+    "contracts": "incompatible-contract undecided-contract conflicting-producers unknown-field-in-expression "
+    "bad-expression unknown-key key-differs",
+    "graph": "cycle partitions-differ too-many-replicas single-reader inline-misuse",
+    "physics": "window-beyond-retention window-beyond-memory wait-beyond-deadline timeout-beyond-poll-interval "
+    "dead-letter-loop rate-beyond-capacity",
+    "safety": "updates-without-allow-list plain-http-secret open-listener untrusted-path",
+}
+"""The codes that `verify` gives, by family. A code is there when it has a page, and its examples are tried below."""
+
+NOT_YET = {"undecided-contract", "conflicting-producers", "unknown-field-in-expression", "unknown-key"}
+
+CODES = [code for codes in TABLE.values() for code in codes.split() if code not in NOT_YET]
 
 
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "delay.onnx").write_bytes(b"")
+    (tmp_path / "token").write_text("t0ken")
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "departure.json").write_text(json.dumps(FLIGHT))
     (tmp_path / "contracts" / "reading.json").write_text('{"type": "object", "properties": {}}')
@@ -31,7 +45,10 @@ def codes(folder, text):
 
 
 def test_every_code_has_a_page():
-    assert list(pages()) == CODES
+    there = {(page.family, code) for code, page in pages().items()}
+    assert there == {(family, code) for family, codes in TABLE.items() for code in codes.split()} - {
+        ("contracts", code) for code in NOT_YET
+    }
 
 
 def test_every_heading_of_the_pages_is_a_page():

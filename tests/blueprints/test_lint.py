@@ -149,6 +149,9 @@ PROBLEMS = {
         """,
         [
             "2:19 bad-value: 'avro' of contract 'c' is not supported by this version: events are JSON",
+            "6:3 inline-misuse: 't' is inline, so it joins one producer with one consumer; it has no producers",
+            "6:8 inline-misuse: 't' is inline, so it is not in the log and nobody else sees it; leave 'external' out",
+            "6:36 inline-misuse: 't' is inline, and print is a sink, which needs a group of its own",
             "6:47 bad-value: 'inline' of topic 't' is not supported by this version: every topic is kept in the log",
             "6:69 bad-value: 'format' of topic 't' must be 'json', not 'avro'",
         ],
@@ -275,9 +278,25 @@ PROBLEMS = {
         dead-letters: { topic: t, retention: forever }
         """,
         [
-            "4:24 topic-name-clash: 't' is the topic 't' already",
+            "3:44 dead-letter-loop: 'print.in' reads 't', where the application's dead letters go: its own would come "
+            "back to it for ever; let another application read them, or give 'dead-letters' another topic",
             "4:38 bad-value: 'retention' of 'dead-letters' of the blueprint: 'forever' is not a duration; "
             "write '5ms' or '2s'",
+        ],
+    ),
+    "dead letters must not share a topic with what is written": (
+        """
+        name: a
+        streamlets: { keep: { use: pass } }
+        topics:
+          t: { external: true, consumers: [keep.in] }
+          s: { producers: [keep.out], external: true, topic: lost }
+          r: { external: true, topic: a.dead-letters }
+        dead-letters: { topic: lost }
+        """,
+        [
+            "6:31 reserved-name: 'a.dead-letters' is kept for dead letters; choose another name",
+            "7:24 topic-name-clash: 'lost' is the topic 's' already",
         ],
     ),
     "topics that nobody fills or reads": (
@@ -452,9 +471,9 @@ PROBLEMS = {
           r: { producers: [keep.out], consumers: [three.in] }
         """,
         [
-            "3:61 single-reader: one: it needs one reader of one partition",
-            "9:66 single-reader: two: it needs one reader of one partition",
-            "10:43 single-reader: three: it needs one reader of one partition",
+            "3:61 single-reader: one needs one reader of all events, not 2 replicas: so it is",
+            "9:66 single-reader: two needs one reader of all events, not the 3 partitions of 's': so it is",
+            "10:43 single-reader: three needs one reader of all events, not the 3 partitions of 'r': so it is",
         ],
     ),
     "a path that is not trusted is marked where it stands": (
@@ -468,7 +487,9 @@ PROBLEMS = {
           t: { external: true, consumers: [score.in] }
           p: { external: true, producers: [score.out] }
         """,
-        ["5:49 untrusted-path: score: lies outside the blueprint's folder"],
+        [
+            "5:49 untrusted-path: score: '/opt/m.onnx' lies outside the blueprint's folder; copy it into the folder"
+        ],
     ),
     "updates need an allow list": (
         """
@@ -480,7 +501,10 @@ PROBLEMS = {
           p: { external: true, producers: [score.out] }
           u: { external: true, consumers: [score.updates], compacted: true }
         """,
-        ["3:115 updates-without-allow-list: score: anyone could move it"],
+        [
+            "3:115 updates-without-allow-list: score: whoever can write to the topic of 'score.updates' could send "
+            "every event to a server of theirs; list the servers that may be named"
+        ],
     ),
 }
 
@@ -500,12 +524,21 @@ def test_a_streamlet_that_raises_when_it_is_asked_is_none(tmp_path):
         streamlets:
           one: { use: raises-ports }
           two: { use: raises-wiring }
-        topics: { t: { external: true, consumers: [two.in] } }
+          three: { use: raises-needs }
+          four: { use: answers-nothing }
+          five: { use: misnames }
+        topics:
+          t: { external: true, consumers: [two.in, three.in, four.in, five.in] }
     """,
     )
     assert problems == [
         "3:15 not-a-streamlet: 'raises-ports' fails when it is asked for its ports: ZeroDivisionError",
         "4:15 not-a-streamlet: 'raises-wiring' fails when it is asked for its wiring: ZeroDivisionError",
+        "5:17 not-a-streamlet: 'raises-needs' fails when it is asked for its needs: ZeroDivisionError",
+        "6:16 not-a-streamlet: 'answers-nothing' is asked for its needs and answers with NoneType; "
+        "return streamlets.ports.Needs",
+        "7:16 not-a-streamlet: 'misnames' says what it needs of an inlet 'inn' that it does not have; "
+        "did you mean 'in'?",
     ]
 
 

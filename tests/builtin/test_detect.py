@@ -23,7 +23,7 @@ from streamlets.engine.virtual import VirtualClock
 from streamlets.engine.virtual import virtual_run as run
 from streamlets.errors import Broken, Fatal, Unavailable
 from streamlets.event import Delivery
-from streamlets.ports import Batch, Fate, Outcome, Wiring
+from streamlets.ports import Amount, Batch, Fate, Outcome, Wiring
 from tests.contexts import MapState, batch, context, delivery
 
 FEATURES = ("distance", "hour", "wind")
@@ -619,8 +619,13 @@ def test_a_reference_that_cannot_be_used_is_refused_by_the_linter_and_at_start_a
         run(started(folder, reference=name))
     assert caught.value.code == code
     assert message in caught.value.message
-    (finding,) = Detect.check(options(reference=name), Wiring(partitions={}, replicas=1, base_dir=folder))
-    assert (finding.code, finding.severity) == (code, "error")
+    wiring = Wiring(partitions={}, replicas=1, base_dir=folder)
+    if code == "untrusted-path":  # a general rule says it, of what the streamlet names
+        assert Detect.needs(options(reference=name), wiring).trusted_files[0].text == name
+        assert Detect.check(options(reference=name), wiring) == []
+    else:
+        (finding,) = Detect.check(options(reference=name), wiring)
+        assert (finding.code, finding.severity) == (code, "error")
 
 
 # --- options and wiring
@@ -634,13 +639,16 @@ def findings(
 
 
 def test_one_window_over_several_partitions_is_refused_unless_asked_for(folder: Path) -> None:
-    assert findings(folder) == []
-    ((code, _, message),) = findings(folder, partitions=4)
-    assert code == "single-reader"
-    assert "4 partitions" in message
-    assert "`per: partition`" in message
-    assert findings(folder, replicas=2)[0][0] == "single-reader"
-    assert findings(folder, partitions=4, replicas=2, per="partition") == []
+    wiring = Wiring(partitions={"in": 4}, replicas=1, base_dir=folder)
+    assert "'per: partition'" in Detect.needs(options(), wiring).single_reader
+    assert Detect.needs(options(per="partition"), wiring).single_reader == ""
+
+
+def test_the_linter_is_told_what_a_window_holds(folder: Path) -> None:
+    wiring = Wiring(partitions={"in": 1}, replicas=1, base_dir=folder)
+    (hold,) = Detect.needs(options(window={"events": 700, "wait": "2h"}), wiring).holds
+    assert hold.longest_s == Amount(7200.0, ("window", "wait"))
+    assert hold.events == Amount(700, ("window", "events"))
 
 
 def test_the_linter_names_features_that_the_reference_lacks_and_windows_that_are_too_few(

@@ -381,17 +381,19 @@ def test_a_second_partition_is_refused(tmp_path: Path) -> None:
 # --- the linter
 
 
-def findings(folder: Path, path: str = "out.jsonl", *, partitions: int = 1, replicas: int = 1) -> list[str]:
+def findings(folder: Path, path: str = "out.jsonl") -> list[str]:
     component = Component("file-sink", FileSink)
     options = component.options({"path": path}, folder)
-    wiring = Wiring(partitions={"in": partitions}, replicas=replicas, base_dir=folder)
+    wiring = Wiring(partitions={"in": 1}, replicas=1, base_dir=folder)
     return [finding.code for finding in component.check(options, wiring)]
 
 
-def test_more_than_one_writer_is_found(tmp_path: Path) -> None:
+def test_it_says_that_it_needs_one_writer(tmp_path: Path) -> None:
     assert findings(tmp_path) == []
-    assert findings(tmp_path, partitions=4) == ["single-reader"]
-    assert findings(tmp_path, replicas=2) == ["single-reader"]
+    component = Component("file-sink", FileSink)
+    wiring = Wiring(partitions={"in": 1}, replicas=1, base_dir=tmp_path)
+    needs = component.needs(component.options({"path": "out.jsonl"}, tmp_path), wiring)
+    assert needs.single_reader
 
 
 def test_a_folder_in_the_place_of_the_file_is_found(tmp_path: Path) -> None:

@@ -28,12 +28,15 @@ class Rows(Protocol):
 
 
 class Dataset(Protocol):
-    """A data set. `type`: of its events; `first` and `last`: the days between which its rows lie, both included."""
+    """A data set. `type`: of its events; `first` and `last`: the days between which its rows lie, both included.
+
+    `least_bytes`: what the data of its shortest row take at least."""
 
     name: str
     type: str
     first: date
     last: date
+    least_bytes: int
 
     def is_installed(self) -> bool:
         """Return whether the package that holds the data is there."""

