@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, Final, Protocol
 
 from blueprints.diagnostics import Mark
 from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode, resolve
+from blueprints.suggest import is_slip
 from blueprints.units import Duration, Size, UnitError
 
 VARIABLE_SCHEMA: Final = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
@@ -45,6 +47,10 @@ def shown(node: Node) -> str:
     if node.value is None:
         return "nothing"
     return repr(node.raw if len(node.raw) <= 40 else node.raw[:37] + "...")
+
+
+def _say_nothing(mark: Mark, code: str, message: str) -> None:
+    """Report nothing: what is read under a misspelt name is wrong already."""
 
 
 def _value(node: Node) -> Any:
@@ -251,13 +257,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Section:
-    """What was read of a level: values with the places of keys and values, and the names that are not its fields."""
+    """What was read of a level: values with the places of keys and values, and the names that are not its fields.
+
+    `meant`: field → the misspelt name under which it stands. It is read all the same, so that one wrong letter does
+    not make everything that refers to the field wrong as well.
+    """
 
     level: Level
     what: str
     node: MappingNode
     mark: Mark
     values: Mapping[str, Any]
+    meant: Mapping[str, str] = dataclass_field(default_factory=dict)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a field's value; the default when it is absent or was reported."""
@@ -266,7 +277,7 @@ class Section:
 
     def has(self, name: str) -> bool:
         """Return whether the field is written, right or wrong."""
-        return name in self.node.entries
+        return name in self.node.entries or name in self.meant
 
     def is_wrong(self, name: str) -> bool:
         """Return whether the field was reported, all of it or a part: what follows from it is not reported too."""
@@ -275,12 +286,12 @@ class Section:
 
     def key(self, name: str) -> Mark:
         """Return the place of a field's name; that of the whole where it is absent."""
-        entry = self.node.entries.get(name)
+        entry = self.node.entries.get(self.meant.get(name, name))
         return entry.key.mark if entry else self.mark
 
     def at(self, name: str) -> Mark:
         """Return the place of a field's value; that of the whole where it is absent."""
-        entry = self.node.entries.get(name)
+        entry = self.node.entries.get(self.meant.get(name, name))
         return entry.value.mark if entry else self.mark
 
 
@@ -307,7 +318,15 @@ class Level:
             for field in self.fields
             if field.name in node.entries
         }
-        return Section(self, what, node, mark or node.mark, values)
+        meant: dict[str, str] = {}
+        for name in [name for name in node.entries if name not in values]:
+            for absent in self.fields:
+                if absent.name in values or absent.unsupported or not is_slip(name, absent.name):
+                    continue
+                value = absent.kind.read(node.entries[name].value, f"'{name}' of {what}", _say_nothing)
+                if value is not INVALID:
+                    values[absent.name], meant[absent.name] = value, name
+        return Section(self, what, node, mark or node.mark, values, meant)
 
     def schema(self) -> dict[str, Any]:
         properties = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprints.catalog import Catalog
-from blueprints.diagnostics import BlueprintError, Diagnostic
+from blueprints.diagnostics import BlueprintError, Diagnostic, Mark
 from blueprints.environment import fill
 from blueprints.fields import Section
 from blueprints.frames import frame
@@ -18,7 +18,7 @@ from blueprints.lint import Draft, check
 from blueprints.lint.draft import StreamletDraft, TopicDraft
 from blueprints.overlay import merge
 from blueprints.plan import Plan, StreamletPlan, TopicPlan
-from blueprints.source import MappingNode, Node, SequenceNode, Source, read
+from blueprints.source import MappingNode, Node, SequenceNode, Source, built, parse, read
 
 
 def load(path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path] = ()) -> Plan:
@@ -52,14 +52,51 @@ def _lint(
         diagnostics += source.diagnostics
     if len(sources) < len({path, *overlays}):
         return None, _in_order(diagnostics, sources)
+    draft, found = _checked(sources, catalog, environ, path.parent)
+    diagnostics += found
+    if wrong := _misindented(sources, diagnostics):
+        # One line stands at a wrong indent: said once, not of everything below it that reads as something else.
+        sources = {**sources, wrong[1].file: wrong[1]}
+        draft, found = _checked(sources, catalog, environ, path.parent)
+        diagnostics = [wrong[0], *(d for source in sources.values() for d in source.diagnostics), *found]
+    return draft, _in_order(diagnostics, sources)
+
+
+def _checked(
+    sources: Mapping[str, Source], catalog: Catalog, environ: Mapping[str, str], base_dir: Path
+) -> tuple[Draft, list[Diagnostic]]:
+    """Return the draft of files laid over each other, and what is wrong with it beyond what reading them found."""
     roots = [source.root for source in sources.values()]
     root = roots[0]
     for overlay in roots[1:]:
         root = merge(root, overlay)
-    diagnostics += fill(root, environ)
-    draft = Draft(root, sources, catalog, path.parent)
+    diagnostics = fill(root, environ)
+    draft = Draft(root, sources, catalog, base_dir)
     check(draft)
-    return draft, _in_order(diagnostics + draft.diagnostics, sources)
+    return draft, diagnostics + draft.diagnostics
+
+
+_OUT_OF_PLACE = ("duplicate-key", "unknown-field", "misplaced-field", "missing-field")
+
+
+def _misindented(
+    sources: Mapping[str, Source], diagnostics: Sequence[Diagnostic]
+) -> tuple[Diagnostic, Source] | None:
+    """Return the problem of a line whose indent explains many others, and its file read as if it were right."""
+    for file, source in sources.items():
+        odd = sorted({d.mark.line for d in diagnostics if d.code in _OUT_OF_PLACE and d.mark.file == file})
+        if len(odd) < 2:
+            continue
+        from blueprints.repair import misindented  # the cost of a search, for those only who need it
+
+        found = misindented(source.lines, odd, built)
+        if found is None:
+            continue
+        fault, text = found
+        key = source.lines[fault.line - 1].strip().partition(":")[0]
+        message = f"'{key[:60]}' does not belong here: it is {fault.message}"
+        return Diagnostic(Mark(file, fault.line, fault.column), "misplaced-field", message), parse(text, file)
+    return None
 
 
 def _in_order(diagnostics: list[Diagnostic], sources: Mapping[str, Source]) -> list[Diagnostic]:

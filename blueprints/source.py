@@ -223,9 +223,19 @@ class _Open:
     key: ScalarNode | None = None
 
 
+def built(text: str) -> tuple[Node, int] | None:
+    """Return the root of a part of a blueprint and how many keys in it are repeated; None where it does not parse."""
+    builder = _Builder(text, "", may_repair=False)
+    try:
+        source = builder.build()
+    except BlueprintError:
+        return None
+    return source.root, len(source.diagnostics)
+
+
 class _Builder:
-    def __init__(self, text: str, file: str) -> None:
-        self.text, self.file = text, file
+    def __init__(self, text: str, file: str, may_repair: bool = True) -> None:
+        self.text, self.file, self.may_repair = text, file, may_repair
         self.lines = text.splitlines()
         self.diagnostics: list[Diagnostic] = []
         self.anchors: dict[str, _Anchor | None] = {}
@@ -255,7 +265,7 @@ class _Builder:
             column = place.column + 1 if place and line == place.line + 1 else 1
             if noticed and line < noticed.line + 1 <= len(self.lines):
                 message += f" (noticed at line {noticed.line + 1})"
-            _fail(Mark(self.file, line, column), message)
+            self.blame(exc, line, column, message)
         except yaml.YAMLError as exc:
             _fail(Mark(self.file, 1, 1), f"not YAML: {str(exc).splitlines()[0]}")
         finally:
@@ -267,6 +277,17 @@ class _Builder:
             _fail(mark, "a blueprint is a mapping: name, streamlets, topics")
         assert isinstance(self.root, MappingNode)
         return Source(self.file, self.root, self.lines, self.diagnostics)
+
+    def blame(self, exc: yaml.MarkedYAMLError, line: int, column: int, message: str) -> None:
+        """Report broken YAML: at the line whose repair mends it, where that is another than the parser says."""
+        from blueprints.repair import find  # the cost of a search, for those only who need it
+
+        noticed = exc.problem_mark.line + 1 if exc.problem_mark else line
+        opened = exc.context_mark.line + 1 if exc.context_mark and exc.context in _OPENED else noticed
+        if self.may_repair and (fault := find(self.text, noticed, opened, built)) and fault.line != line:
+            line, column = fault.line, fault.column
+            message = fault.message + (f" (noticed at line {noticed})" if noticed > line else "")
+        _fail(Mark(self.file, line, column), message)
 
     def take(self, event: Any) -> None:
         if isinstance(event, yaml.ScalarEvent):
@@ -314,6 +335,11 @@ class _Builder:
 
     def alias(self, event: Any) -> None:
         mark = self.mark(event)
+        if event.anchor not in self.anchors and not self.may_repair:
+            self.place(
+                ScalarNode(mark, "", "", {}, False), 0
+            )  # its anchor may lie before the part that is tried
+            return
         if event.anchor not in self.anchors:
             _fail(mark, f"no anchor '&{event.anchor[:60]}' is defined before this alias")
         anchor = self.anchors[event.anchor]

@@ -20,3 +20,19 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
     """Return `; did you mean 'threshold'?`, or nothing."""
     name = nearest(word, names)
     return f"; did you mean '{name}'?" if name is not None else ""
+
+
+def is_slip(word: str, name: str) -> bool:
+    """Return whether a word is a name with one letter wrong, missing, too many, or two that changed places."""
+    if word == name or abs(len(word) - len(name)) > 1:
+        return False
+    at = next(
+        (i for i, (a, b) in enumerate(zip(word, name, strict=False)) if a != b), min(len(word), len(name))
+    )
+    rest, wanted = word[at:], name[at:]
+    return (
+        rest[1:] == wanted[1:]
+        or rest[1:] == wanted
+        or rest == wanted[1:]
+        or (rest[:2] == wanted[1::-1] and rest[2:] == wanted[2:])
+    )

@@ -46,6 +46,7 @@ class Streamlets:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, Path], Component | NotFound] = {}
+        self._described: dict[Component, Described] = {}
         self._entry_points: dict[str, dict[str, str]] | None = None
 
     @property
@@ -60,7 +61,10 @@ class Streamlets:
     def find(self, use: str, base_dir: Path) -> Described | NotFound:
         """Return the streamlet that `use` names, as the linter sees it, or why there is none."""
         found = self._find(use, base_dir)
-        return found if isinstance(found, NotFound) else Described(found)
+        if isinstance(found, NotFound):
+            return found
+        # Kept, because it keeps the JSON Schema of its options, which takes milliseconds to make.
+        return self._described.setdefault(found, Described(found))
 
     def component(self, use: str, base_dir: Path) -> Component:
         """Return the streamlet that `use` names, as the engine runs it. Raises: Fatal with the linter's code."""

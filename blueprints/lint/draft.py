@@ -215,6 +215,17 @@ class Draft:
         return uses
 
     @cached_property
+    def misnamed(self) -> set[str]:
+        """The streamlets of which a port is misnamed: that is the problem, not the port that is left over."""
+        return {
+            name
+            for topic in self.topics.values()
+            for use in topic.producers + topic.consumers
+            for name in ((use.meant,) if use.streamlet is None else (use.ref.streamlet,) * (use.port is None))
+            if name is not None
+        }
+
+    @cached_property
     def partitions(self) -> dict[str, int]:
         """The partitions of every topic: its own, the default, those of what its producers read, else 1."""
         counts: dict[str, int] = {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from blueprints.diagnostics import Mark
 from blueprints.fields import INVALID
-from blueprints.lint.draft import Draft, PortUse, StreamletDraft, TopicDraft
+from blueprints.lint.draft import Draft, PortUse, TopicDraft
 from blueprints.plan import PortRef
 from blueprints.suggest import did_you_mean, nearest
 
@@ -17,12 +18,12 @@ def check(draft: Draft) -> None:
     for topic in draft.topics.values():
         topic.producers = _uses(draft, topic, "producers", "out")
         topic.consumers = _uses(draft, topic, "consumers", "in")
+    _check_named(draft)
     _check_once(draft)
     for topic in draft.topics.values():
         for use in topic.consumers:
             _check_kind(draft, topic, use)
-    for streamlet in draft.streamlets.values():
-        _check_connected(draft, streamlet)
+    _check_connected(draft)
 
 
 def _uses(draft: Draft, topic: TopicDraft, field: str, direction: Direction) -> list[PortUse]:
@@ -33,13 +34,47 @@ def _uses(draft: Draft, topic: TopicDraft, field: str, direction: Direction) -> 
         streamlet_name, port_name, mark = path
         use = PortUse(PortRef(streamlet_name, port_name), mark, draft.streamlets.get(streamlet_name))
         uses.append(use)
-        if use.streamlet is None:
-            use.meant = nearest(streamlet_name, draft.streamlets)
-            hint = f"; did you mean '{use.meant}'?" if use.meant else ""
-            draft.error(mark, "unknown-port", f"there is no streamlet '{streamlet_name}'{hint}")
-        elif use.streamlet.type is not None:
+        if use.streamlet is not None and use.streamlet.type is not None:
             _find_port(draft, use, field, direction)
     return uses
+
+
+def _check_named(draft: Draft) -> None:
+    """Report streamlets that ports name and that are not there: once each, however many ports name them."""
+    if not draft.top.has("streamlets") or draft.top.is_wrong("streamlets"):
+        return  # that is the problem, and it has been said
+    lost: dict[str, list[PortUse]] = {}
+    found: set[str] = set()
+    for topic in draft.topics.values():
+        for use in topic.producers + topic.consumers:
+            if use.streamlet is None:
+                lost.setdefault(use.ref.streamlet, []).append(use)
+            else:
+                found.add(use.ref.streamlet)
+    for name, uses in lost.items():
+        meant = nearest(name, draft.streamlets)
+        for use in uses:
+            use.meant = meant
+        first, *more = uses
+        lines = ", ".join(str(use.mark.line) for use in more[:5]) + (" …" if len(more) > 5 else "")
+        also = f" (named at line{'s' * (len(more) > 1)} {lines} too)" if more else ""
+        if meant is None:
+            draft.error(first.mark, "unknown-port", f"there is no streamlet '{name}'{also}", _places(more))
+        elif more and meant not in found:
+            # Several places agree on a name, and none has the other one: the name was misspelt where it is given.
+            mark = draft.streamlets[meant].section.mark
+            lines = ", ".join(str(use.mark.line) for use in uses[:5]) + (" …" if len(uses) > 5 else "")
+            used = f"no port of '{meant}' is used, but ports of '{name}' are, at lines {lines}"
+            message = f"{used}; did you mean '{name}'?"
+            draft.error(mark, "unknown-port", message, _places(uses))
+        else:
+            where = f" (line {draft.streamlets[meant].section.mark.line})" if meant not in found else ""
+            message = f"there is no streamlet '{name}'{also}; did you mean '{meant}'{where}?"
+            draft.error(first.mark, "unknown-port", message, _places(more))
+
+
+def _places(uses: list[PortUse]) -> tuple[tuple[Mark, str], ...]:
+    return tuple((use.mark, "named here") for use in uses)
 
 
 def _find_port(draft: Draft, use: PortUse, field: str, direction: Direction) -> None:
@@ -96,19 +131,25 @@ def _check_kind(draft: Draft, topic: TopicDraft, use: PortUse) -> None:
         draft.error(use.mark, "inlet-kind", message)
 
 
-def _check_connected(draft: Draft, streamlet: StreamletDraft) -> None:
-    uses = [use for topic in draft.topics.values() for use in topic.producers + topic.consumers]
-    if any((use.streamlet is streamlet and use.port is None) or use.meant == streamlet.name for use in uses):
-        return  # a port of it is misnamed: that is the problem, not the port that is left over
-    if any(
+def _check_connected(draft: Draft) -> None:
+    if draft.top.is_wrong("topics") or any(
         topic.section.is_wrong(field)
         for topic in draft.topics.values()
         for field in ("producers", "consumers")
     ):
         return  # it may be meant by what could not be read
-    for port in streamlet.ports.values():
-        if not port.required or draft.uses(streamlet.name, port.name):
-            continue
+    left = [
+        (streamlet, port)
+        for streamlet in draft.streamlets.values()
+        if streamlet.name not in draft.misnamed
+        for port in streamlet.ports.values()
+        if port.required and not draft.uses(streamlet.name, port.name)
+    ]
+    if len(left) > 1 and not draft.top.has("topics"):
+        message = "the blueprint needs 'topics': what joins the ports of its streamlets, by name"
+        draft.error(draft.top.mark, "missing-field", message)
+        return
+    for streamlet, port in left:
         noun, field = _NOUN[port.direction], "consumers" if port.direction == "in" else "producers"
         draft.error(
             streamlet.section.mark,

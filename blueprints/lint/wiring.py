@@ -15,7 +15,7 @@ from blueprints.suggest import did_you_mean
 
 def check(draft: Draft) -> None:
     for streamlet in draft.streamlets.values():
-        if streamlet.type is None or not streamlet.is_sound:
+        if streamlet.type is None or not streamlet.is_sound or streamlet.name in draft.misnamed:
             continue
         connected = {
             port: draft.partitions[uses[0][0].name]

@@ -179,3 +179,41 @@ def problems(raw):
         return parse(raw, "a.yaml").diagnostics
     except BlueprintError as exc:
         return exc.diagnostics
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "says"),
+    [
+        (
+            "name: a\nstreamlets:\n  s:\n     use: x\n    with: {a: 1}\n",
+            "a.yaml:4:6",
+            "indented by 5 where 4 fit",
+        ),
+        ("name: a\nstreamlets:\n   s: {use: x}\n  t: {use: x}\n", "a.yaml:3:4", "indented by 3 where 2 fit"),
+        ("name: a\ntopics\n  t: {}\n", "a.yaml:2:1", "'topics' is a key without ': '"),
+        ("delivery at-least-once\nname: a\n", "a.yaml:1:1", "'delivery' is a key without ': '"),
+        ("name: a\nstreamlets:\n  s:\n    use:score\n    with: {}\n", "a.yaml:4:5", "no blank after 'use:'"),
+        ('name: "a\nprefix: b\ntopics: {t: {topic: "x"}}\n', "a.yaml:1:7", "this quote is not closed"),
+        ("topics: {\n  a: { key: [x },\n  b: { key: y } }\n", "a.yaml:2:13", "this bracket is not closed"),
+        (" name: a\nprefix: b\ntopics: {}\n", "a.yaml:1:2", "indented by 1 where 0 fit"),
+        ("topics:\n  t:\n\t\tkey: a\n", "a.yaml:3:1", "by spaces, not tabs"),
+    ],
+)
+def test_the_line_at_fault_is_named_not_the_one_where_it_is_noticed(text, place, says):
+    with pytest.raises(BlueprintError) as refused:
+        parse(text, "a.yaml")
+    (found,) = refused.value.diagnostics
+    assert (str(found.mark), says in found.message) == (place, True), str(found)
+
+
+def test_what_no_small_repair_mends_is_told_where_it_was_noticed():
+    with pytest.raises(BlueprintError, match=r"^a.yaml:2:1"):
+        parse("a: {\n]: [}:::\n", "a.yaml")
+
+
+def test_the_search_for_the_line_at_fault_is_bounded():
+    text = "".join(f"k{i}: {{a: [1, 2}}\n" for i in range(30_000))
+    began = time.process_time()
+    with pytest.raises(BlueprintError):
+        parse(text, "a.yaml")
+    assert time.process_time() - began < 1.0

@@ -68,7 +68,7 @@ def test_problems_are_lines_on_standard_output_and_the_exit_code_is_1(folder, ca
     )
     assert rest == [
         "bad.yaml:3:31: error unknown-option: hot has no option 'were'; did you mean 'where'?",
-        "bad.yaml:7:44: error unknown-port: there is no streamlet 'prnt'; did you mean 'print'?",
+        "bad.yaml:7:44: error unknown-port: there is no streamlet 'prnt'; did you mean 'print' (line 4)?",
     ]
 
 

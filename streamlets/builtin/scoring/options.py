@@ -76,6 +76,13 @@ class UpdateOptions(OptionsBase):
         description="How long an update's servers may take to be ready before it is rejected.",
     )
 
+    @field_validator("ready_within")
+    @classmethod
+    def _takes_time(cls, value: Duration) -> Duration:
+        if value <= 0:
+            raise ValueError("a server needs some time to be ready, such as 30s")
+        return value
+
     @field_validator("allow")
     @classmethod
     def _readable(cls, value: list[str]) -> list[str]:
