@@ -1,33 +1,37 @@
 """Blueprint tests as they are written: `NAME_test.yaml` beside `NAME.yaml`, read with the place of every value.
 
-A case gives events by topic, says what the models answer, and what is expected by topic after some virtual time.
+What a field means is said in `case_fields`. Here a case becomes its steps, and what it names is held against the plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal
 
+from blueprints.case_fields import ATTRIBUTES, FILE
 from blueprints.diagnostics import BlueprintError, Diagnostic, Mark
-from blueprints.expressions import Expression, ExpressionError
+from blueprints.expressions import Expression
+from blueprints.fields import INVALID, Section
+from blueprints.frames import frame
 from blueprints.plan import Plan
-from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode, plain, read
+from blueprints.source import Document, Source, read
 from blueprints.suggest import did_you_mean
-from blueprints.units import Duration, UnitError
 
-T = TypeVar("T")
+DEAD_LETTERS: Final = "dead-letters"
+"""The topic under which a case expects dead letters: events whose data are DEAD_LETTER_FIELDS."""
+DEAD_LETTER_FIELDS: Final = ("code", "reason", "streamlet", "topic", "attempts", "data")
+STATUS: Final = "status"
+"""The topic under which a case expects status events, where the blueprint has no topic of this name."""
 
-ERRORS = ("unavailable", "rejected", "broken")
-DEAD_LETTERS = "dead-letters"
-"""The topic name under which a case expects dead letters: their `code`, `reason`, `streamlet`, `topic` and `data`."""
-
-_CASE = ("name", "given", "models", "expect", "after", "env")
-_EVENT = ("data", "key", "id", "type", "source", "subject", "time", "extensions", "partition")
-_RULE = ("when", "answer", "error", "default", "version")
-_MATCH = ("exact", "subset", "cel")
-_BESIDE = ("key", "type", "subject", "extensions")
+TEST_FILE: Final = Document(
+    "test file",
+    "a test file is a mapping with a list of 'cases'",
+    max_bytes=8 << 20,  # thousands of cases
+    max_values=500_000,  # read within five seconds
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +45,86 @@ class GivenEvent:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a model does with a row: answers tensors, or fails. `when` None: with every row."""
+    """What a model does with a row: answers tensors, or fails. `when` None: with every row; `server` None: at each."""
 
     mark: Mark
     when: Expression | None
     answer: Mapping[str, Any] | None
     error: Literal["unavailable", "rejected", "broken"] | None = None
     version: str | None = None
+    server: str | None = None
+    takes_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """An event that is expected: its data exactly, a part of it, or a condition; and of its attributes what is said."""
+    """What is expected of an event. `kind` None: its data may be any; `within`: of numbers with a fraction."""
 
     mark: Mark
-    kind: Literal["exact", "subset", "cel"]
-    value: Any
+    kind: Literal["exact", "subset"] | None = None
+    value: Any = None
+    cel: Expression | None = None
+    within: float | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
+class TopicExpectation:
+    """What is expected of a topic. `events` None: nothing is said of them one by one."""
+
+    mark: Mark
+    events: Sequence[Expectation] | None = None
+    others: bool = False
+    in_order: bool = True
+    each: Expectation | None = None
+    at_least: int = 0
+    at_most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens at one instant, the time that passes then (None: until all is settled), and what came by then."""
+
+    mark: Mark
+    models: Mapping[str, Sequence[Rule]] = field(default_factory=dict)
+    given: Mapping[str, tuple[Mark, Sequence[GivenEvent]]] = field(default_factory=dict)
+    after_s: float | None = None
+    expect: Mapping[str, TopicExpectation] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
-    """One test. `after_s` None: when all that was given is settled and what is open is closed."""
+    """One test. A case in one go has one step. `expect`: over all steps. `env`: None unsets a variable."""
 
     name: str
     mark: Mark
-    given: Mapping[str, Sequence[GivenEvent]]
-    models: Mapping[str, Sequence[Rule]]
-    expect: Mapping[str, tuple[Mark, Sequence[Expectation]]]
-    after_s: float | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    steps: Sequence[Step]
+    models: Mapping[str, Sequence[Rule]] = field(default_factory=dict)
+    expect: Mapping[str, TopicExpectation] = field(default_factory=dict)
+    env: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def given(self) -> dict[str, int]:
+        """Topic → how many events are given there, over all steps."""
+        found: dict[str, int] = {}
+        for step in self.steps:
+            for topic, (_, events) in step.given.items():
+                found[topic] = found.get(topic, 0) + len(events)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """A test file as it was read: its cases, and what is wrong with it."""
+
+    cases: Sequence[Case]
+    problems: Sequence[Diagnostic]
+    source: Source
+
+    def framed(self, problems: Sequence[Diagnostic]) -> list[Diagnostic]:
+        """Return problems in the file's order, each with its line and a caret below the place."""
+        found = sorted(dict.fromkeys(problems), key=lambda d: (d.mark.line, d.mark.column))
+        return [dataclasses.replace(one, frame=frame(one.mark, self.source)) for one in found]
 
 
 def cases_path(blueprint: Path) -> Path:
@@ -78,164 +132,176 @@ def cases_path(blueprint: Path) -> Path:
     return blueprint.with_name(f"{blueprint.stem}_test{blueprint.suffix or '.yaml'}")
 
 
+def read_cases(path: Path) -> CaseFile:
+    """Return the cases of a file with what is wrong in it. Raises: BlueprintError where it cannot be read at all."""
+    source = read(path, document=TEST_FILE)
+    problems = list(source.diagnostics)
+
+    def report(mark: Mark, code: str, message: str) -> None:
+        problems.append(Diagnostic(mark, code, message))
+
+    root = FILE.read(source.root, "a test file", report)
+    cases = [_case(section) for section in root.get("cases") or []] if root is not INVALID else []
+    named: dict[str, Mark] = {}
+    for case in cases:
+        first = named.setdefault(case.name, case.mark)
+        if case.name and first is not case.mark:
+            report(case.mark, "bad-value", f"the case of line {first.line} is called '{case.name}' too")
+    return CaseFile(cases, problems, source)
+
+
 def load_cases(path: Path) -> list[Case]:
     """Return the cases of a file. Raises: BlueprintError with every problem, in the file's order."""
-    source = read(path)
-    reader = _Reader(list(source.diagnostics))
-    cases = reader.file(source.root)
-    if reader.problems:
-        raise BlueprintError(sorted(reader.problems, key=lambda d: (d.mark.line, d.mark.column)))
-    return cases
+    found = read_cases(path)
+    if found.problems:
+        raise BlueprintError(found.framed(found.problems))
+    return list(found.cases)
 
 
 def check_cases(cases: Sequence[Case], plan: Plan) -> list[Diagnostic]:
-    """Return what the cases name and the blueprint does not have."""
-    problems = []
+    """Return what the cases name and the blueprint does not have, or cannot take."""
+    problems: list[Diagnostic] = []
     for case in cases:
-        named = [(topic, e.mark) for topic, events in case.given.items() for e in events[:1]]
-        named += [(topic, mark) for topic, (mark, _) in case.expect.items() if topic != DEAD_LETTERS]
-        for topic, mark in named:
-            if topic not in plan.topics:
-                hint = did_you_mean(topic, [*plan.topics, DEAD_LETTERS])
-                text = f"'{topic}' is no topic of {plan.path.name}{hint}"
-                problems.append(Diagnostic(mark, "bad-value", text))
+        for step in case.steps:
+            for topic, (mark, events) in step.given.items():
+                problems += _check_given(topic, mark, events, plan)
+            problems += _check_expected(step.expect, plan)
+        problems += _check_expected(case.expect, plan)
     return problems
 
 
-class _Reader:
-    def __init__(self, problems: list[Diagnostic]) -> None:
-        self.problems = problems
-
-    def problem(self, mark: Mark, code: str, message: str) -> None:
-        self.problems.append(Diagnostic(mark, code, message))
-
-    def wrong(self, node: Node, message: str) -> None:
-        self.problem(node.mark, "bad-value", message)
-
-    def mapping(self, node: Node, what: str, known: Sequence[str] = ()) -> dict[str, Node]:
-        """Return the values of a mapping by name; unknown names are reported, unless any may stand there."""
-        if not isinstance(node, MappingNode):
-            self.wrong(node, f"{what} must be a mapping")
-            return {}
-        for name, entry in node.entries.items():
-            if known and name not in known:
-                hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-                self.problem(entry.key.mark, "unknown-field", f"{what} has no field '{name}'{hint}")
-        return {name: e.value for name, e in node.entries.items() if not known or name in known}
-
-    def items(self, node: Node, what: str, each: Callable[[Node], T | None]) -> list[T]:
-        if not isinstance(node, SequenceNode):
-            self.wrong(node, f"{what} must be a list")
-            return []
-        return [found for item in node.items if (found := each(item)) is not None]
-
-    def text(self, node: Node, what: str) -> str:
-        if isinstance(node, ScalarNode) and node.value is not None:
-            return node.text
-        self.wrong(node, f"{what} must be text")
-        return ""
-
-    def file(self, root: MappingNode) -> list[Case]:
-        fields = self.mapping(root, "a test file", ("cases",))
-        if "cases" not in fields:
-            self.problem(root.mark, "missing-field", "a test file has a list of 'cases'")
-            return []
-        return self.items(fields["cases"], "'cases'", self.case)
-
-    def case(self, node: Node) -> Case | None:
-        fields = self.mapping(node, "a case", _CASE)
-        if not fields:
-            return None
-        name = self.text(fields["name"], "'name'") if "name" in fields else ""
-        if not name:
-            self.problem(node.mark, "missing-field", "a case has a 'name' that says what is true")
-        if "expect" not in fields:
-            self.problem(
-                node.mark,
-                "missing-field",
-                f"case '{name}' expects nothing; 'expect: {{ TOPIC: [] }}' says none",
+def _check_given(topic: str, mark: Mark, events: Sequence[GivenEvent], plan: Plan) -> list[Diagnostic]:
+    there = plan.topics.get(topic)
+    if there is None:
+        hint = did_you_mean(topic, plan.topics)
+        return [Diagnostic(mark, "bad-value", f"'{topic}' is no topic of {plan.path.name}{hint}")]
+    problems = []
+    for event in events:
+        if event.attributes.get("partition", 0) >= there.partitions:
+            has = f"'{topic}' has {there.partitions} partition{'s' * (there.partitions > 1)}, from 0"
+            problems.append(
+                Diagnostic(event.mark, "bad-value", f"{has}; there is no {event.attributes['partition']}")
             )
-        given = self.mapping(fields["given"], "'given'") if "given" in fields else {}
-        models = self.mapping(fields["models"], "'models'") if "models" in fields else {}
-        expect = self.mapping(fields["expect"], "'expect'") if "expect" in fields else {}
-        env = self.mapping(fields["env"], "'env'") if "env" in fields else {}
-        return Case(
-            name,
-            node.mark,
-            {t: self.items(events, f"the events of '{t}'", self.event) for t, events in given.items()},
-            {m: self.items(rules, f"the answers of '{m}'", self.rule) for m, rules in models.items()},
-            {
-                t: (wanted.mark, self.items(wanted, f"what is expected in '{t}'", self.expectation))
-                for t, wanted in expect.items()
-            },
-            self.duration(fields["after"]) if "after" in fields else None,
-            {name: self.text(value, f"'{name}'") for name, value in env.items()},
-        )
+        if there.compacted and there.key is None and event.attributes.get("key") is None:
+            told = f"'{topic}' is compacted: an event in it needs a key; write {{ data: …, key: … }}"
+            problems.append(Diagnostic(event.mark, "missing-field", told))
+    return problems
 
-    def duration(self, node: Node) -> float | None:
-        try:
-            return float(Duration.parse(node.value if isinstance(node, ScalarNode) else None))
-        except UnitError as exc:
-            self.wrong(node, f"'after': {exc}")
-            return None
 
-    def event(self, node: Node) -> GivenEvent | None:
-        if isinstance(node, MappingNode) and "data" in node.entries and set(node.entries) <= set(_EVENT):
-            attributes = {name: plain(e.value) for name, e in node.entries.items() if name != "data"}
-            self.attributes(node, attributes)
-            return GivenEvent(node.mark, plain(node.entries["data"].value), attributes)
-        return GivenEvent(node.mark, plain(node))
+def _check_expected(expect: Mapping[str, TopicExpectation], plan: Plan) -> list[Diagnostic]:
+    problems = []
+    for topic, expected in expect.items():
+        if topic not in plan.topics and topic not in (DEAD_LETTERS, STATUS):
+            hint = did_you_mean(topic, [*plan.topics, DEAD_LETTERS, STATUS])
+            told = f"'{topic}' is no topic of {plan.path.name}{hint}"
+            problems.append(Diagnostic(expected.mark, "bad-value", told))
+        if topic == DEAD_LETTERS and topic not in plan.topics:
+            for event in (*(expected.events or ()), *([expected.each] if expected.each else [])):
+                problems += _check_dead_letter(event, plan)
+    return problems
 
-    def attributes(self, node: MappingNode, attributes: Mapping[str, Any]) -> None:
-        for name, value in attributes.items():
-            at = node.entries[name].value
-            if name == "extensions":
-                if not isinstance(value, dict) or any(isinstance(v, dict | list) for v in value.values()):
-                    self.wrong(at, "'extensions' must be a mapping of names to single values")
-            elif name == "partition":
-                if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                    self.wrong(at, "'partition' must be a whole number")
-            elif not isinstance(value, str | int | float):
-                self.wrong(at, f"'{name}' must be text")
 
-    def rule(self, node: Node) -> Rule | None:
-        fields = self.mapping(node, "an answer", _RULE)
-        if not fields:
-            return None
-        said = [name for name in ("answer", "error", "default") if name in fields]
-        if len(said) != 1:
-            self.wrong(node, "an answer has one of 'answer', 'error' and 'default'")
-            return None
-        when = self.expression(fields["when"], "'when'") if "when" in fields else None
-        if said == ["default"] and when is not None:
-            self.wrong(fields["when"], "'default' is for every row; write 'answer' beside 'when'")
-        version = self.text(fields["version"], "'version'") if "version" in fields else None
-        if said == ["error"]:
-            error = self.text(fields["error"], "'error'")
-            if error not in ERRORS:
-                self.wrong(fields["error"], f"'error' must be {', '.join(ERRORS[:-1])} or {ERRORS[-1]}")
-                return None
-            return Rule(node.mark, when, None, error, version)  # type: ignore[arg-type]
-        tensors = self.mapping(fields[said[0]], "an answer's tensors")
-        return Rule(node.mark, when, {name: plain(value) for name, value in tensors.items()}, None, version)
+def _check_dead_letter(event: Expectation, plan: Plan) -> list[Diagnostic]:
+    if not isinstance(event.value, dict):
+        return []
+    problems = []
+    for name in event.value:
+        if name not in DEAD_LETTER_FIELDS:
+            hint = did_you_mean(name, DEAD_LETTER_FIELDS) or f"; it has {', '.join(DEAD_LETTER_FIELDS)}"
+            problems.append(Diagnostic(event.mark, "unknown-field", f"a dead letter has no '{name}'{hint}"))
+    for name, known in (("streamlet", plan.streamlets), ("topic", plan.topics)):
+        said = event.value.get(name)
+        if isinstance(said, str) and said not in known:
+            told = f"'{said}' is no {name} of {plan.path.name}{did_you_mean(said, known)}"
+            problems.append(Diagnostic(event.mark, "bad-value", told))
+    return problems
 
-    def expression(self, node: Node, what: str) -> Expression | None:
-        text = self.text(node, what)
-        try:
-            return Expression(text) if text else None
-        except ExpressionError as exc:
-            self.problem(node.mark, "bad-expression", f"{what}: {exc}")
-            return None
 
-    def expectation(self, node: Node) -> Expectation | None:
-        fields = self.mapping(node, "an expected event", (*_MATCH, *_BESIDE))
-        kinds = [name for name in _MATCH if name in fields]
-        if len(kinds) != 1:
-            self.wrong(node, "an expected event has one of 'exact', 'subset' and 'cel'")
-            return None
-        kind = kinds[0]
-        attributes = {name: plain(value) for name, value in fields.items() if name not in _MATCH}
-        if isinstance(node, MappingNode):
-            self.attributes(node, attributes)
-        value = self.expression(fields[kind], "'cel'") if kind == "cel" else plain(fields[kind])
-        return Expectation(node.mark, kind, value, attributes)  # type: ignore[arg-type]
+# --- from sections to cases
+
+
+def _case(section: Section) -> Case:
+    env = {name: value for name, (_, value) in (section.get("env") or {}).items()}
+    name = section.get("name", "")
+    models = _models(section)
+    if section.has("steps"):
+        steps = [_step(one) for one in section.get("steps") or []]
+        return Case(name, section.mark, steps, models, _expected(section), env)
+    return Case(name, section.mark, [_step(section)], models, {}, env)
+
+
+def _step(section: Section) -> Step:
+    given = {
+        topic: (mark, [_given(event) for event in events])
+        for topic, (mark, events) in (section.get("given") or {}).items()
+    }
+    after = section.get("after")
+    return Step(
+        section.mark, _models(section), given, None if after is None else float(after), _expected(section)
+    )
+
+
+def _models(section: Section) -> dict[str, Sequence[Rule]]:
+    return {
+        model: [_rule(rule) for rule in rules] for model, (_, rules) in (section.get("models") or {}).items()
+    }
+
+
+def _given(section: Section) -> GivenEvent:
+    return GivenEvent(section.mark, section.get("data"), _attributes(section))
+
+
+def _attributes(section: Section) -> dict[str, Any]:
+    return {
+        name: section.values[name]
+        for name in ATTRIBUTES
+        if name in section.values and not section.is_wrong(name)
+    }
+
+
+def _rule(section: Section) -> Rule:
+    return Rule(
+        section.mark,
+        section.get("when"),
+        section.get("answer", section.get("default")),
+        section.get("error"),
+        section.get("version"),
+        section.get("server"),
+        float(section.get("takes", 0.0)),
+    )
+
+
+def _expected(section: Section) -> dict[str, TopicExpectation]:
+    return {
+        topic: _topic(mark, expected) for topic, (mark, expected) in (section.get("expect") or {}).items()
+    }
+
+
+def _topic(mark: Mark, section: Section) -> TopicExpectation:
+    events = section.get("events")
+    each, count = section.get("each"), section.get("count")
+    return TopicExpectation(
+        mark,
+        None if events is None else [_expectation(one) for one in events],
+        section.get("others", False),
+        section.get("order", "kept") == "kept",
+        None if each is None else _expectation(each),
+        section.get("at-least", 0) if count is None else count,
+        section.get("at-most") if count is None else count,
+    )
+
+
+def _expectation(section: Section) -> Expectation:
+    kind: Literal["exact", "subset"] | None = None
+    if "exact" in section.values:
+        kind = "exact"
+    elif "subset" in section.values:
+        kind = "subset"
+    return Expectation(
+        section.mark,
+        kind,
+        section.values.get(kind) if kind else None,
+        section.get("cel"),
+        section.get("within"),
+        _attributes(section),
+    )

@@ -24,6 +24,18 @@ MAX_FILE_BYTES = 1 << 20  # 1 MiB: a hundred times the largest blueprint seen; r
 MAX_DEPTH = 64  # nested values; the deepest real option lies at nine
 MAX_VALUES = 20_000  # values after aliases are expanded; the slowest file takes a fifth of a second
 
+
+class Document(NamedTuple):
+    """A kind of file, with its caps and the words of messages."""
+
+    noun: str = "blueprint"
+    is_what: str = "a blueprint is a mapping: name, streamlets, topics"
+    max_bytes: int = MAX_FILE_BYTES
+    max_values: int = MAX_VALUES
+
+
+BLUEPRINT_FILE = Document()
+
 _CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 _TAG_TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),),
@@ -160,26 +172,28 @@ def scalars(node: Node) -> Iterator[ScalarNode]:
             yield from scalars(child)
 
 
-def read(path: Path, shown_as: str | None = None) -> Source:
+def read(path: Path, shown_as: str | None = None, document: Document = BLUEPRINT_FILE) -> Source:
     """Return a file's nodes. Raises: BlueprintError (`missing-file`, `yaml-syntax`), never anything else."""
     name = shown_as if shown_as is not None else os.fspath(path)
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size > MAX_FILE_BYTES:
-                _fail(Mark(name, 1, 1), f"the file has {size:,} bytes; more than 1 MiB is refused unread")
-            raw = file.read(MAX_FILE_BYTES + 1)
+            if size > document.max_bytes:
+                most = f"more than {document.max_bytes >> 20} MiB"
+                _fail(Mark(name, 1, 1), f"the file has {size:,} bytes; {most} is refused unread")
+            raw = file.read(document.max_bytes + 1)
     except OSError as exc:
         reason = (exc.strerror or type(exc).__name__).lower()
         raise BlueprintError(
-            [Diagnostic(Mark(name, 1, 1), "missing-file", f"the blueprint cannot be read: {reason}")]
+            [Diagnostic(Mark(name, 1, 1), "missing-file", f"the {document.noun} cannot be read: {reason}")]
         ) from exc
-    if len(raw) > MAX_FILE_BYTES:  # a pipe has no size beforehand
-        _fail(Mark(name, 1, 1), "more than 1 MiB; a blueprint of this size is refused")
-    return parse(raw, name)
+    if len(raw) > document.max_bytes:  # a pipe has no size beforehand
+        most = f"more than {document.max_bytes >> 20} MiB"
+        _fail(Mark(name, 1, 1), f"{most}; a {document.noun} of this size is refused")
+    return parse(raw, name, document)
 
 
-def parse(raw: bytes | str, file: str) -> Source:
+def parse(raw: bytes | str, file: str, document: Document = BLUEPRINT_FILE) -> Source:
     """Return the nodes of a text. Raises: BlueprintError (`yaml-syntax`)."""
     if isinstance(raw, str):
         text = raw
@@ -196,7 +210,7 @@ def parse(raw: bytes | str, file: str) -> Source:
         before = text[: found.start()]
         mark = Mark(file, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
         _fail(mark, f"control character U+{ord(found[0]):04X} is not allowed")
-    return _Builder(text, file).build()
+    return _Builder(text, file, document).build()
 
 
 def _fail(mark: Mark, message: str) -> Any:
@@ -234,8 +248,10 @@ def built(text: str) -> tuple[Node, int] | None:
 
 
 class _Builder:
-    def __init__(self, text: str, file: str, may_repair: bool = True) -> None:
-        self.text, self.file, self.may_repair = text, file, may_repair
+    def __init__(
+        self, text: str, file: str, document: Document = BLUEPRINT_FILE, may_repair: bool = True
+    ) -> None:
+        self.text, self.file, self.document, self.may_repair = text, file, document, may_repair
         self.lines = text.splitlines()
         self.diagnostics: list[Diagnostic] = []
         self.anchors: dict[str, _Anchor | None] = {}
@@ -274,7 +290,7 @@ class _Builder:
             _fail(Mark(self.file, 1, 1), "the file is empty; 'streamlets new NAME' writes a first blueprint")
         if not isinstance(self.root, MappingNode):
             mark = self.root.mark if self.root else Mark(self.file, 1, 1)
-            _fail(mark, "a blueprint is a mapping: name, streamlets, topics")
+            _fail(mark, self.document.is_what)
         assert isinstance(self.root, MappingNode)
         return Source(self.file, self.root, self.lines, self.diagnostics)
 
@@ -315,12 +331,15 @@ class _Builder:
             self.alias(event)
         elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
             _fail(
-                self.mark(event), "a second document; a blueprint is one document ('---' only at its start)"
+                self.mark(event),
+                f"a second document; a {self.document.noun} is one document ('---' only at its start)",
             )
 
     def check_tag(self, event: Any, mark: Mark) -> None:
         if event.tag and event.tag != "!" and event.tag not in _CORE_TAGS:
-            _fail(mark, f"the tag '{event.tag[:60]}' is not allowed; a blueprint has no custom tags")
+            _fail(
+                mark, f"the tag '{event.tag[:60]}' is not allowed; a {self.document.noun} has no custom tags"
+            )
 
     def scalar(self, event: Any) -> ScalarNode:
         tag = (event.tag or "").rpartition(":")[2]
@@ -359,8 +378,9 @@ class _Builder:
 
     def count(self, values: int, mark: Mark) -> None:
         self.values += values
-        if self.values > MAX_VALUES:
-            _fail(mark, f"more than {MAX_VALUES:,} values once aliases are expanded; a blueprint is smaller")
+        if self.values > self.document.max_values:
+            most = f"more than {self.document.max_values:,} values once aliases are expanded"
+            _fail(mark, f"{most}; a {self.document.noun} is smaller")
 
     def place(self, node: Node, height: int) -> None:
         if not self.stack:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from streamlets.errors import Fatal
-from streamlets.ports import Context, Finding, Hold, Inlet, Needs, OptionsBase, Outlet, Wiring
+from streamlets.ports import Branch, Context, Finding, Hold, Inlet, Needs, OptionsBase, Outlet, Wiring
 
 
 class NoOptions(OptionsBase):
@@ -61,9 +61,18 @@ class Component:
             return replace(needs, holds=tuple(Hold(one.name) for one in inlets if one.kind == "stream"))
         return needs
 
+    def branches(self, options: BaseModel) -> Sequence[Branch]:
+        """Return the ways that events can go in it, for the coverage of blueprint tests; none where it says none."""
+        branches = getattr(self._made_by, "branches", None)
+        return branches(options) if branches is not None else ()
+
     def build(self, values: Mapping[str, Any], context: Context) -> Any:
         """Return an instance. Raises: Fatal (`bad-option`), which the linter would have found."""
-        return self._made_by(self.load(values, context.base_dir), context)
+        return self.make(self.load(values, context.base_dir), context)
+
+    def make(self, options: BaseModel, context: Context) -> Any:
+        """Return an instance with options that are loaded already."""
+        return self._made_by(options, context)
 
     def load(self, values: Mapping[str, Any], base_dir: Path) -> BaseModel:
         """Return the options as the model. Raises: Fatal (`bad-option`) naming the option, never its value."""

@@ -240,6 +240,24 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     base_dir: Path
 
 
+class Branch(msgspec.Struct, frozen=True, kw_only=True):
+    """A way that an event, or what follows from one, can go in a streamlet: for the coverage of blueprint tests.
+
+    It was taken when one of these was seen: an emit on `outlet`; an event of this `fate`; a dead letter of one of
+    `codes`, or with `is_dead_letter` of any but those of the entrance; a status event of this `step`; the model `away`
+    asked while it was away. Where `outlet` or `inlet` is not connected there is no such way.
+    """
+
+    name: str
+    outlet: str | None = None
+    inlet: str | None = None
+    fate: Fate | None = None
+    codes: tuple[str, ...] = ()
+    is_dead_letter: bool = False
+    step: str | None = None
+    away: str | None = None
+
+
 @runtime_checkable
 class Streamlet(Protocol):
     """A component: what a class must offer to be named by `use`.
@@ -254,6 +272,7 @@ class Streamlet(Protocol):
       max_events: int = 500    the most deliveries in one batch
       check(options, wiring) -> list[Finding]   static: what only the streamlet knows, for the linter
       needs(options, wiring) -> Needs           static: what it holds, waits for, promises and trusts, for the linter
+      branches(options) -> list[Branch]         static: the ways events can go, for the coverage of tests
     Optional methods: `set_up`, `tear_down`, `admit`, `gained`, `due`, `lost`.
     """
 

@@ -15,7 +15,7 @@ from streamlets import event as events
 from streamlets.contracts import Contract, PydanticContract, decode_json, encode_json, name_of
 from streamlets.errors import Broken, Rejected
 from streamlets.event import Delivery, Event, data_of
-from streamlets.ports import Emit, Inlet, OptionsBase, Outlet
+from streamlets.ports import Branch, Emit, Fate, Inlet, OptionsBase, Outlet
 
 _GIVEN = frozenset(
     ["causationid", "origin", "traceparent"]
@@ -73,6 +73,15 @@ class Shape:
 
     def __repr__(self) -> str:
         return f"<Shape of {self.name}>"
+
+    def branches(self, options: Any) -> list[Branch]:
+        """Return the ways that events can go: returned, left out, and refused where the function raises by itself."""
+        found = [] if self.is_sink else [Branch(name="returned", outlet="out")]
+        if self.may_filter:
+            found.append(Branch(name="returned None", fate=Fate.FILTERED))
+        if _raises(getattr(self.code, "__code__", None)):
+            found.append(Branch(name="raised", is_dead_letter=True))
+        return found
 
     def _no(self, what: str, instead: str) -> NotAStreamlet:
         return NotAStreamlet(f"function {self.name} {what}; {instead}")
@@ -142,6 +151,15 @@ class Shape:
                 f"has a hint that is no contract, {name_of(kind)} ({reason})",
                 "use a pydantic model, dict, bytes or Event",
             ) from exc
+
+
+def _raises(code: types.CodeType | None) -> bool:
+    """Return whether there is a `raise` or an `assert` in the code itself; what it calls may raise anything."""
+    import dis  # here, because only the coverage of tests asks
+
+    return code is not None and any(
+        found.opname == "RAISE_VARARGS" and found.arg for found in dis.get_instructions(code)
+    )
 
 
 def code_of(function: Callable[..., Any]) -> Any:

@@ -23,6 +23,7 @@ from streamlets.event import decode, window_id
 from streamlets.ports import (
     Amount,
     Batch,
+    Branch,
     Context,
     DeadLetter,
     Emit,
@@ -119,6 +120,14 @@ class Detect:
             single_reader=_ONE_WINDOW if options.per == "all" else "",
             trusted_files=(Said(options.reference, ("reference",)),),
         )
+
+    @staticmethod
+    def branches(options: DetectOptions) -> list[Branch]:
+        """Return the ways that windows can go."""
+        return [
+            Branch(name="a window is judged", fate=Fate.OUT),
+            Branch(name="drift begins", outlet="alerts"),
+        ]
 
     async def set_up(self) -> None:
         """Load the reference and calibrate, in the child. Raises: Fatal for a reference that cannot be used."""

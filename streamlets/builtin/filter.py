@@ -12,9 +12,11 @@ from streamlets.evaluation import Evaluation
 from streamlets.event import data_of, decode
 from streamlets.ports import (
     Batch,
+    Branch,
     Context,
     DeadLetter,
     Emit,
+    Fate,
     Finding,
     Inlet,
     OptionsBase,
@@ -48,6 +50,11 @@ class Filter:
         except ExpressionError as exc:
             return [Finding("bad-expression", ("where",), str(exc))]
         return []
+
+    @staticmethod
+    def branches(options: Options) -> Sequence[Branch]:
+        """Return the ways that events can go."""
+        return [Branch(name="passed", outlet="out"), Branch(name="filtered out", fate=Fate.FILTERED)]
 
     def __init__(self, options: Options, context: Context) -> None:
         self._where = Evaluation(options.where, "the condition")

@@ -20,13 +20,14 @@ from streamlets.builtin.scoring.payloads import PayloadLog
 from streamlets.builtin.scoring.serving import FILE, Places, Serving
 from streamlets.builtin.scoring.target import Answer, Moved, Target
 from streamlets.builtin.scoring.trial import try_out
-from streamlets.builtin.scoring.updater import KNOWN, Known, Updater
+from streamlets.builtin.scoring.updater import KNOWN, REJECTED, Known, Updater
 from streamlets.builtin.updates import STATUS_TYPE, Status, Update, status_emit
 from streamlets.errors import Fatal, Rejected
 from streamlets.event import timestamp
 from streamlets.ports import (
     Amount,
     Batch,
+    Branch,
     Context,
     DeadLetter,
     Emit,
@@ -123,6 +124,17 @@ class Score:
     def needs(options: ScoreOptions, wiring: Wiring) -> Needs:
         """Return what a prediction may wait for, whom secrets are sent to, and what is believed."""
         return _needs(options)
+
+    @staticmethod
+    def branches(options: ScoreOptions) -> list[Branch]:
+        """Return the ways that events and updates can go."""
+        return [
+            Branch(name="predicted", outlet="out"),
+            Branch(name="refused by the model", is_dead_letter=True),
+            Branch(name="its servers are away", away=options.model),
+            Branch(name="an update is applied", inlet="updates", step="applied"),
+            Branch(name="an update is rejected", inlet="updates", step=REJECTED),
+        ]
 
     # --- life
 

@@ -1,78 +1,126 @@
 """Blueprint tests at work: each case on the real engine, over the simulated transport, in virtual time.
 
-Nothing leaves the process: sources and sinks are not run, models answer what the case says. What a source would have
-read is given; what a sink would have taken is looked at in its topic.
+Nothing leaves the process by ours: sources and sinks are not run, models answer what the case says. What a source
+would have read is given; what a sink would have taken is looked at in its topic. Each case has a log, a worker,
+streamlets and a clock of its own; what it shares with the others is what does not change: the plan, the classes, and
+a module's own globals.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import random
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from blueprints.cases import DEAD_LETTERS, Case, GivenEvent
-from blueprints.diagnostics import Mark
-from blueprints.plan import Plan, PortRef
+from blueprints.cases import DEAD_LETTERS, STATUS, Case, GivenEvent, Step
+from blueprints.diagnostics import Diagnostic, Mark
+from blueprints.plan import Plan, TopicPlan
 from streamlets.component import Component
 from streamlets.engine.apart import InProcess
 from streamlets.engine.expected import Problem, Seen, compare
 from streamlets.engine.keys import key_of
 from streamlets.engine.scripted import ScriptedServers
-from streamlets.engine.state import restore
-from streamlets.engine.virtual import VirtualClock, VirtualTimeError, virtual_run
+from streamlets.engine.stage import Stage
+from streamlets.engine.taken import Taken
+from streamlets.engine.virtual import START_S, VirtualClock, VirtualTimeError, virtual_run
+from streamlets.engine.watchdog import TookTooLong, bounded
+from streamlets.engine.wiring import status_topic
 from streamlets.engine.worker import Ended, Worker
 from streamlets.errors import StreamletsError
 from streamlets.event import Delivery, Event, Record, decode, encode, timestamp
 from streamlets.transports.simulated import SimulatedTransport
-from streamlets.transports.simulated_log import SimulatedLog
-from streamlets.transports.transport import TopicPartition, TopicSpec, partition_for
+from streamlets.transports.simulated_log import SimulatedLog, Stored
+from streamlets.transports.transport import TopicSpec, partition_for
 
-SETTLE_S = 600.0  # virtual: longer than any window or backoff that a case without `after` should meet
+SETTLE_S = 600.0  # virtual: longer than any window or backoff that a step without `after` should meet
+INSTANT_S = 1e-5  # virtual: passes only when all that is to be done at this instant is done
+STOP_S = 60.0  # virtual: above what a worker takes for a clean stop
+LIMIT_S = 10.0  # real: a case takes milliseconds; what takes longer than this never ends
 
 
 @dataclasses.dataclass
 class CaseResult:
-    """What became of a case. `emitted`: the ports that emitted something, for the coverage."""
+    """What became of a case. `taken`: the ways that its events went, for the coverage; `took_s`: of real time."""
 
     case: Case
     problems: list[Problem]
-    emitted: set[PortRef]
+    taken: Taken
+    took_s: float = 0.0
 
     @property
     def is_passed(self) -> bool:
         return not self.problems
 
 
-def run_case(plan: Plan, case: Case, components: Callable[[str], Component]) -> CaseResult:
-    """Return what a case has shown. `components`: what a blueprint's `use` names."""
-    run = _Run(plan, case, components)
-    try:
-        virtual_run(run.go(), limit_s=SETTLE_S + 2 * (case.after_s or 0.0) + 60.0)
-    except VirtualTimeError as exc:
-        run.say(case.mark, f"the run cannot come to an end: {str(exc).splitlines()[0]}")
-    except StreamletsError as exc:
-        run.say(case.mark, f"{exc.code}: {exc}")
-    return CaseResult(case, run.problems, run.emitted)
+class Cases:
+    """Runs the cases of one plan: what is the same for all of them is looked up once."""
+
+    def __init__(self, plan: Plan, components: Callable[[str], Component], limit_s: float = LIMIT_S) -> None:
+        """`components`: what a blueprint's `use` names. `limit_s`: of real time for a case."""
+        self.plan = plan
+        self.components = functools.cache(components)
+        self.limit_s = limit_s
+        self.run_here = [name for name in plan.streamlets if self._is_run(name)]
+
+    def _is_run(self, name: str) -> bool:
+        streamlet = self.plan.streamlets[name]
+        component = self.components(streamlet.use)
+        if component.is_source:
+            return False
+        return bool(component.ports(component.load(streamlet.options, self.plan.base_dir))[1])
+
+    def run(self, case: Case) -> CaseResult:
+        """Return what a case has shown. It ends within the limit, whatever the streamlets do."""
+        began_s = time.perf_counter()
+        run = _Run(self, case)
+        limit_s = sum(step.after_s or SETTLE_S for step in case.steps) + 2 * STOP_S
+        random.seed(0)
+        try:
+            with bounded(self.limit_s):
+                virtual_run(run.go(), limit_s=limit_s)
+        except TookTooLong as exc:
+            run.say(None, f"still at work after {self.limit_s:g} s of real time, at {exc.place}")
+        except VirtualTimeError as exc:
+            run.say(None, f"the run cannot come to an end: {str(exc).splitlines()[0]}")
+        except StreamletsError as exc:
+            run.say(None, f"{exc.code}: {exc}")
+        except (SystemExit, Exception) as exc:  # noqa: BLE001 - a streamlet may raise anything where it is made
+            run.say(None, f"a streamlet could not be made or ended: {type(exc).__name__}{_place(exc)}")
+        return CaseResult(case, run.problems, run.taken, time.perf_counter() - began_s)
+
+
+def unrunnable(case: Case, diagnostics: Sequence[Diagnostic]) -> CaseResult:
+    """Return the result of a case whose environment makes the blueprint one that cannot run."""
+    errors = [found for found in diagnostics if found.severity == "error"]
+    problems = [Problem(case.mark, f"the blueprint cannot run in this environment: {one}") for one in errors]
+    return CaseResult(case, problems, Taken())
 
 
 class _Run:
-    def __init__(self, plan: Plan, case: Case, components: Callable[[str], Component]) -> None:
+    def __init__(self, cases: Cases, case: Case) -> None:
+        plan = cases.plan
         # What is given enters the application where it is given, and is checked there against its contract.
         topics = {
             name: dataclasses.replace(topic, external=True) if name in case.given else topic
             for name, topic in plan.topics.items()
         }
         self.plan = dataclasses.replace(plan, topics=topics)
+        self.cases = cases
         self.case = case
-        self.components = components
         self.clock = VirtualClock()
         self.log = SimulatedLog(self.clock)
+        self.servers = ScriptedServers(self.clock, self.say)
         self.problems: list[Problem] = []
-        self.emitted: set[PortRef] = set()
+        self.taken = Taken()
+        self.n_given = 0
+        self.given: set[tuple[str, int, int]] = set()  # topic, partition, offset
+        self.keys = {name: key_of(topic) for name, topic in topics.items() if name in case.given}
 
     def say(self, mark: Mark | None, text: str) -> None:
         problem = Problem(mark or self.case.mark, text)
@@ -85,105 +133,147 @@ class _Run:
             self.log.create(
                 TopicSpec(name=topic.log_name, partitions=topic.partitions, compacted=topic.compacted)
             )
-        self._give()
-        given = self.log.step
         worker = Worker(
             self.plan,
             transport,
-            self.components,
+            self.cases.components,
             clock=self.clock,
             random=random.Random(0),
-            open_server=ScriptedServers(self.case.models, self.say).open,
+            open_server=self.servers.open,
             open_apart=lambda name: InProcess(),
-            only=[name for name in self.plan.streamlets if self._is_run(name)],
+            only=self.cases.run_here,
             worker_id="test",
         )
+        first, *others = self.case.steps or [Step(self.case.mark)]
+        self.servers.change(self.case.models)
+        self._begin(first)  # what is there when the worker starts
         await worker.start()
-        await self._work(worker)
-        for name, (mark, expected) in self.case.expect.items():
-            seen = self._seen(name, given)
-            is_ordered = name == DEAD_LETTERS or self.plan.topics[name].partitions == 1
-            self.problems += compare(name, mark, expected, seen, is_ordered)
-        await self._note_emitted(transport)
-        await transport.close()
+        task = asyncio.create_task(worker.run())
+        try:
+            await self._pass_time(first, worker, task, is_last=not others)
+            before = self._look(first, 0)
+            for number, step in enumerate(others):
+                self._begin(step)
+                await self._pass_time(step, worker, task, is_last=number == len(others) - 1)
+                before = self._look(step, before)
+            for name, expected in self.case.expect.items():
+                self.problems += compare(name, expected, self._seen(name, 0))
+            self._note(worker)
+        finally:
+            await self._end(worker, task)
+            await transport.close()
 
-    def _is_run(self, name: str) -> bool:
-        streamlet = self.plan.streamlets[name]
-        component = self.components(streamlet.use)
-        if component.is_source:
-            return False
-        return bool(component.ports(component.load(streamlet.options, self.plan.base_dir))[1])
+    # --- a step
 
-    async def _work(self, worker: Worker) -> None:
-        task = asyncio.create_task(worker.run(until_idle=self.case.after_s is None))
-        _, pending = await asyncio.wait({task}, timeout=self.case.after_s or SETTLE_S)
-        if pending:
-            if self.case.after_s is None:
-                for name, running in worker.running.items():
-                    if (reason := running.stage.gauges.waiting_on) is not None:
-                        self.say(None, f"{name} still waits after {SETTLE_S:g} s: {reason}")
-                if not self.problems:
-                    self.say(None, f"not all is settled after {SETTLE_S:g} s of virtual time")
-            worker.stop()
-            await asyncio.wait({task}, timeout=60.0)
+    def _begin(self, step: Step) -> None:
+        """Let happen what the step says, all at one instant."""
+        self.servers.change(step.models)
+        for name, (_, events) in step.given.items():
+            topic = self.plan.topics[name]
+            for given in events:
+                self.n_given += 1
+                try:
+                    record = self._record(topic, given)
+                except StreamletsError as exc:
+                    self.say(given.mark, f"this event cannot be given: {exc}")
+                    continue
+                offset = self.log.append(record)
+                self.given.add((record.topic, record.partition, offset))
+
+    async def _pass_time(
+        self, step: Step, worker: Worker, task: asyncio.Task[Ended], *, is_last: bool
+    ) -> None:
+        if step.after_s is not None:
+            await asyncio.wait({task}, timeout=step.after_s + INSTANT_S)
+            return
+        settling = asyncio.create_task(self._settle(worker, is_last))
+        await asyncio.wait({settling, task}, timeout=SETTLE_S, return_when=asyncio.FIRST_COMPLETED)
+        if settling.done():
+            settling.result()
+            return
+        settling.cancel()
         if task.done():
-            ended: Ended = task.result()
-            for cause in ended.causes:
-                self.say(None, f"a streamlet has stopped: {cause}")
-        else:
+            return
+        n_before = len(self.problems)
+        for name, running in worker.running.items():
+            if (reason := running.stage.gauges.waiting_on) is not None:
+                self.say(step.mark, f"{name} still waits after {SETTLE_S:g} s of virtual time: {reason}")
+        if len(self.problems) == n_before:
+            busy = [name for name, stage in _stages(worker).items() if not stage.is_quiet]
+            who = f"{', '.join(busy)} still work{'s' * (len(busy) == 1)}" if busy else "not all is settled"
+            self.say(step.mark, f"{who} after {SETTLE_S:g} s of virtual time")
+
+    async def _settle(self, worker: Worker, is_last: bool) -> None:
+        await self.clock.sleep(INSTANT_S)  # tables are read, updates tried out
+        await worker.settle(closing=is_last)
+
+    def _look(self, step: Step, after: int) -> int:
+        """Compare what came since the log's step `after`; return where it is now."""
+        for name, expected in step.expect.items():
+            self.problems += compare(name, expected, self._seen(name, after))
+        return self.log.step
+
+    async def _end(self, worker: Worker, task: asyncio.Task[Ended]) -> None:
+        worker.stop()
+        await asyncio.wait({task}, timeout=STOP_S)
+        if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            return
+        for cause in task.result().causes:
+            self.say(None, f"a streamlet has stopped: {cause}")
 
-    # --- what goes in
-
-    def _give(self) -> None:
-        number = 0
-        for name, events in self.case.given.items():
-            topic = self.plan.topics[name]
-            key = key_of(topic)
-            for given in events:
-                number += 1
-                record = self._record(topic.log_name, given, number)
-                if key is not None and record.key is None:
-                    record.key = key(record.value, record.headers)
-                if "partition" in given.attributes:
-                    record.partition = int(given.attributes["partition"]) % topic.partitions
-                else:
-                    record.partition = partition_for(record.key, topic.partitions)
-                self.log.append(record)
-
-    def _record(self, topic: str, given: GivenEvent, number: int) -> Record:
+    def _record(self, topic: TopicPlan, given: GivenEvent) -> Record:
         said = given.attributes
         event = Event(
-            id=str(said.get("id", f"given-{number}")),
-            source=str(said.get("source", "/test")),
-            type=str(said.get("type", "test.event")),
+            id=said.get("id", f"given-{self.n_given}"),
+            source=said.get("source", "/test"),
+            type=said.get("type", "test.event"),
             data=orjson.dumps(given.data) if given.data is not None else None,
             datacontenttype="application/json" if given.data is not None else None,
-            subject=_text(said.get("subject")),
-            time=_text(said.get("time")) or timestamp(self.clock.now_s()),
-            extensions={name: str(value) for name, value in said.get("extensions", {}).items()},
-            key=key.encode() if (key := _text(said.get("key"))) is not None else None,
+            subject=said.get("subject"),
+            time=said.get("time") or timestamp(self._now_s()),
+            extensions={name: text for name, text in said.get("extensions", {}).items() if text is not None},
+            key=key.encode() if (key := said.get("key")) is not None else None,
         )
-        key_bytes, value, headers = encode(event)
-        return Record(topic, 0, key_bytes, value, headers)
+        record = Record(topic.log_name, 0, *encode(event))
+        key_of_topic = self.keys[topic.name]
+        if key_of_topic is not None and record.key is None:
+            record.key = key_of_topic(record.value, record.headers)
+        partition = said.get("partition")
+        record.partition = partition_for(record.key, topic.partitions) if partition is None else partition
+        return record
+
+    def _now_s(self) -> float:
+        return START_S + asyncio.get_running_loop().time()
 
     # --- what comes out
 
+    def _topic(self, name: str) -> TopicPlan:
+        if name in self.plan.topics:
+            return self.plan.topics[name]
+        return self.plan.dead_letters if name == DEAD_LETTERS else status_topic(self.plan)
+
     def _seen(self, name: str, after: int) -> list[Seen]:
         """Return the events of a topic that were not given, in the order in which they became visible."""
-        topic = self.plan.dead_letters if name == DEAD_LETTERS else self.plan.topics[name]
+        log_name = self._topic(name).log_name
         found = [
             stored
-            for partition in self.log.partitions(topic.log_name)
+            for partition in self.log.partitions(log_name)
             for stored in partition.history
-            if stored.is_visible and stored.visible_at > after
+            if stored.is_visible and stored.visible_at > after and not self._is_given(stored)
         ]
         found.sort(key=lambda s: (s.visible_at, s.delivery.partition, s.delivery.offset))
-        show = self._dead_letter if name == DEAD_LETTERS else _event
-        return [show(stored.delivery) for stored in found]
+        is_letter = name == DEAD_LETTERS and name not in self.plan.topics
+        show = self._dead_letter if is_letter else _event
+        is_one = self._topic(name).partitions == 1
+        return [show(stored.delivery, None if is_one else _lane(stored.delivery)) for stored in found]
 
-    def _dead_letter(self, delivery: Delivery) -> Seen:
+    def _is_given(self, stored: Stored) -> bool:
+        delivery = stored.delivery
+        return (delivery.topic, delivery.partition, delivery.offset) in self.given
+
+    def _dead_letter(self, delivery: Delivery, lane: Hashable) -> Seen:
         log_name = delivery.header("deadletter-topic")
         names = {topic.log_name: topic.name for topic in self.plan.topics.values()}
         data = {
@@ -194,42 +284,59 @@ class _Run:
             "topic": names.get(log_name or "", log_name),
             "data": _data(delivery.value),
         }
-        return Seen(data, {"key": _text(delivery.key)})
+        return Seen(data, {"key": _text(delivery.key), "partition": delivery.partition}, lane)
 
-    async def _note_emitted(self, transport: SimulatedTransport) -> None:
-        for name in self.plan.streamlets:
-            for partition in self.log.partitions(self.plan.state_topic(name)):
-                where = TopicPartition(partition.name.topic, partition.name.partition)
-                _, row = await restore(transport, where)
-                if row is not None:
-                    self.emitted |= {PortRef(name, port) for port, (n, _) in row.tally.emitted.items() if n}
+    def _note(self, worker: Worker) -> None:
+        """Note which ways the events went."""
+        self.taken.given |= {topic for topic, n in self.case.given.items() if n}
+        self.taken.away |= self.servers.away
+        for name, stage in _stages(worker).items():
+            for owned in stage.owned():
+                self.taken.count(name, owned.tally)
+        for partition in self.log.partitions(self.plan.dead_letters.log_name):
+            for stored in partition.history:
+                if stored.is_visible:
+                    delivery = stored.delivery
+                    self.taken.codes.add(
+                        (
+                            delivery.header("deadletter-streamlet") or "",
+                            delivery.header("deadletter-code") or "",
+                        )
+                    )
+        for name in self.cases.run_here:
+            topic = self.plan.streamlets[name].outlets.get(STATUS)
+            log_name = self.plan.topics[topic].log_name if topic else self.plan.status_topic
+            source = f"/{self.plan.name}/{name}"
+            for partition in self.log.partitions(log_name):
+                for stored in partition.history:
+                    if stored.is_visible and stored.delivery.header("ce_source") == source:
+                        data = _data(stored.delivery.value)
+                        if isinstance(data, dict) and "step" in data:
+                            self.taken.steps.add((name, data["step"]))
 
 
-def never_taken(plan: Plan, results: Sequence[CaseResult]) -> list[str]:
-    """Return the edges on which no case has sent an event, as `warm.out → print.in`."""
-    emitted = {port for result in results for port in result.emitted}
-    given = {topic for result in results for topic, events in result.case.given.items() if events}
-    edges = []
-    for topic in plan.topics.values():
-        from_sources = all(plan.streamlets[p.streamlet].is_source for p in topic.producers)
-        to = ", ".join(map(str, topic.consumers)) or topic.name
-        if from_sources:
-            if topic.name not in given:
-                edges.append(f"{topic.name} → {to}")
-            continue
-        edges += [f"{port} → {to}" for port in topic.producers if port not in emitted]
-    return edges
+def _stages(worker: Worker) -> dict[str, Stage]:
+    return {name: one.stage for name, one in worker.running.items() if isinstance(one.stage, Stage)}
 
 
-def _event(delivery: Delivery) -> Seen:
+def _lane(delivery: Delivery) -> Hashable:
+    """Return among what an event keeps its order: those of its key; without a key those of its partition."""
+    return delivery.partition if delivery.key is None else delivery.key
+
+
+def _event(delivery: Delivery, lane: Hashable) -> Seen:
     event = decode(delivery)
     attributes: Mapping[str, Any] = {
-        "key": _text(delivery.key),
+        "id": event.id,
         "type": event.type,
+        "source": event.source,
         "subject": event.subject,
+        "time": event.time,
+        "key": _text(delivery.key),
+        "partition": delivery.partition,
         "extensions": event.extensions,
     }
-    return Seen(_data(event.data), attributes)
+    return Seen(_data(event.data), attributes, lane)
 
 
 def _data(data: bytes | None) -> Any:
@@ -241,7 +348,13 @@ def _data(data: bytes | None) -> Any:
         return data.decode(errors="replace")
 
 
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")
+
+
+def _place(exc: BaseException) -> str:
+    """Return ` at file:line` of the innermost frame; never the exception's text, which may hold a secret."""
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
-from blueprints.cases import Expectation
+from blueprints.cases import Expectation, TopicExpectation
 from blueprints.diagnostics import Mark
-from blueprints.expressions import ExpressionError
+from blueprints.expressions import ExpressionError, free_names
+from streamlets.engine.matching import Undecided, fit_in_any_order, fit_in_order, nearest_pairs
 
 SHOWN = 300  # characters of an event in a message: enough to know it by
+SHOWN_VALUE = 120  # characters of one field's value
+SHOWN_EVENTS = 10  # events that were not expected: after these they are counted
+EXACT = 1e-9  # relative: what is left of a number that went through JSON and a tensor of doubles
+
+
+class Difference(NamedTuple):
+    """A field that is not as expected: what was expected, and what came."""
+
+    path: str
+    expected: str
+    got: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: expected {self.expected}, {self.got}"
 
 
 class Problem(NamedTuple):
@@ -20,137 +35,225 @@ class Problem(NamedTuple):
 
     mark: Mark
     text: str
-    fields: tuple[str, ...] = ()
+    fields: tuple[Difference, ...] = ()
 
 
 class Seen(NamedTuple):
-    """An event that came out."""
+    """An event that came out, with its attributes. Events of one lane have an order that can be relied on."""
 
     data: Any
     attributes: Mapping[str, Any]
+    lane: Hashable = None
 
     def __str__(self) -> str:
-        text = orjson.dumps(self.data, default=str).decode()
-        return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+        return _cut(_json(self.data), SHOWN)
 
 
-def compare(
-    topic: str, mark: Mark, expected: Sequence[Expectation], seen: Sequence[Seen], is_ordered: bool
-) -> list[Problem]:
-    """Return how the events of a topic differ from what is expected; `is_ordered`: also in their order."""
-    found = [[differences(one, event) for event in seen] for one in expected]
-    pairs = _in_order(found, len(seen)) if is_ordered else _in_any_order(found, len(seen))
-    left = [i for i in range(len(expected)) if i not in pairs]
-    extra = [j for j in range(len(seen)) if j not in pairs.values()]
-    if not left and not extra:
-        return []
-    if is_ordered and len(expected) == len(seen) and len(_in_any_order(found, len(seen))) == len(seen):
-        return [Problem(mark, f"{topic}: the events are as expected, but in another order: {_shown(seen)}")]
-    problems = []
-    if len(expected) != len(seen):
-        problems.append(Problem(mark, f"{topic}: {_count(len(expected))} expected, {_count(len(seen))} came"))
-    for i, j in zip(left, extra):
-        problems.append(Problem(expected[i].mark, f"{topic}[{j}] differs", tuple(found[i][j])))
-    for i in left[len(extra) :]:
-        problems.append(Problem(expected[i].mark, f"{topic}: this event did not come"))
-    for j in extra[len(left) :]:
-        problems.append(Problem(mark, f"{topic}[{j}] was not expected: {seen[j]}"))
+def compare(topic: str, expected: TopicExpectation, seen: Sequence[Seen]) -> list[Problem]:
+    """Return how the events of a topic differ from what is expected of it."""
+    problems = _compare_counts(topic, expected, len(seen))
+    if expected.each is not None:
+        for j, event in enumerate(seen):
+            if found := differences(expected.each, event):
+                problems.append(Problem(expected.each.mark, f"{topic}[{j}] differs", tuple(found)))
+        problems = _bounded(problems, expected.each.mark, f"{topic}: %d more events differ")
+    if expected.events is not None:
+        problems += _compare_events(topic, expected, expected.events, seen)
     return problems
 
 
-def differences(expected: Expectation, seen: Seen) -> list[str]:
-    """Return how an event differs from what is expected of it, a line for each field; none when it fits."""
-    found: list[str] = []
-    if expected.kind == "cel":
-        data = seen.data if isinstance(seen.data, dict) else {"data": seen.data}
-        try:
-            if expected.value.evaluate(data) is not True:
-                found.append(f"not true: {expected.value.text}; the event is {seen}")
-        except ExpressionError as exc:
-            found.append(f"{expected.value.text}: {exc}; the event is {seen}")
+def _compare_counts(topic: str, expected: TopicExpectation, n: int) -> list[Problem]:
+    least, most = expected.at_least, expected.at_most
+    if n >= least and (most is None or n <= most):
+        return []
+    if least == most:
+        wanted = count(least)
+    elif n < least:
+        wanted = f"at least {count(least)}"
     else:
-        _differ("", expected.value, seen.data, expected.kind == "subset", found)
+        wanted = f"at most {count(most or 0)}"
+    return [Problem(expected.mark, f"{topic}: {wanted} expected, {count(n)} came")]
+
+
+def _compare_events(
+    topic: str, expected: TopicExpectation, events: Sequence[Expectation], seen: Sequence[Seen]
+) -> list[Problem]:
+    known: dict[tuple[int, int], list[Difference]] = {}
+
+    def differ(i: int, j: int) -> list[Difference]:
+        if (i, j) not in known:
+            known[i, j] = differences(events[i], seen[j])
+        return known[i, j]
+
+    def fits(i: int, j: int) -> bool:
+        return not differ(i, j)
+
+    n, mark = len(events), expected.mark
+    is_whole = not expected.others
+    if n == len(seen) or (expected.others and n <= len(seen)):
+        try:
+            lanes = [one.lane for one in seen]
+            if expected.in_order and fit_in_order(n, lanes, fits, is_whole=is_whole):
+                return []
+        except Undecided:
+            told = "too many events fit several of those expected to tell their order"
+            told += "; say more of each, or 'order: any'"
+            return [Problem(mark, f"{topic}: {told}")]
+    pairs = fit_in_any_order(n, len(seen), fits)
+    left = [i for i in range(n) if i not in pairs]
+    taken = set(pairs.values())
+    extra = [j for j in range(len(seen)) if j not in taken]
+    if not left and (expected.others or not extra):
+        if not expected.in_order:
+            return []
+        shown = "; ".join(map(str, seen[:5])) + ("; …" if len(seen) > 5 else "")
+        return [Problem(mark, f"{topic}: the events are as expected, but in another order: {shown}")]
+    problems = []
+    if n != len(seen) and is_whole:
+        problems.append(Problem(mark, f"{topic}: {count(n)} expected, {count(len(seen))} came"))
+    near = nearest_pairs(left, extra, lambda i, j: len(differ(i, j)) / _weight(events[i]))
+    for i in left:
+        if i in near:
+            found = tuple(differ(i, near[i]))
+            problems.append(Problem(events[i].mark, f"{topic}[{near[i]}] differs", found))
+        else:
+            problems.append(Problem(events[i].mark, f"{topic}: this event did not come"))
+    if is_whole:
+        used = set(near.values())
+        others = [Problem(mark, f"{topic}[{j}] was not expected: {seen[j]}") for j in extra if j not in used]
+        problems += _bounded(others, mark, f"{topic}: %d more events were not expected")
+    return problems
+
+
+def _bounded(problems: list[Problem], mark: Mark, more: str) -> list[Problem]:
+    if len(problems) <= SHOWN_EVENTS:
+        return problems
+    return [*problems[:SHOWN_EVENTS], Problem(mark, more % (len(problems) - SHOWN_EVENTS))]
+
+
+def differences(expected: Expectation, seen: Seen) -> list[Difference]:
+    """Return how an event differs from what is expected of it, one for each field; none when it fits."""
+    found: list[Difference] = []
+    if expected.kind is not None:
+        _differ("", expected.value, seen.data, expected.kind == "subset", expected.within, found)
     for name, value in expected.attributes.items():
-        wanted = value if isinstance(value, dict) else str(value)
-        _differ(f"({name})", wanted, seen.attributes.get(name), True, found)
+        _differ(f"({name})", value, seen.attributes.get(name), True, None, found)
+    if expected.cel is not None:
+        found += _condition(expected, seen)
     return found
 
 
-def _differ(path: str, expected: Any, seen: Any, is_subset: bool, found: list[str]) -> None:
+def _condition(expected: Expectation, seen: Seen) -> list[Difference]:
+    assert expected.cel is not None
+    fields = seen.data if isinstance(seen.data, dict) else {}
+    attributes = {name: value for name, value in seen.attributes.items() if value is not None}
+    values = {"data": seen.data, **fields, "event": attributes}
+    try:
+        result = expected.cel.evaluate(values)
+    except ExpressionError as exc:
+        return [Difference("cel", expected.cel.text, f"{exc}; the event is {seen}")]
+    if result is True:
+        return []
+    named = [name for name in free_names(expected.cel.text) if name in values]
+    where = ", ".join(f"{name} = {_cut(_json(values[name]), SHOWN_VALUE)}" for name in named)
+    told = (
+        _json(result)
+        if isinstance(result, bool)
+        else f"{_cut(_json(result), SHOWN_VALUE)}, which is no truth"
+    )
+    return [Difference("cel", expected.cel.text, f"got {told}" + (f" where {where}" if where else ""))]
+
+
+def _weight(expected: Expectation) -> int:
+    """Return how much is said of an event: how many differences there can be, about."""
+    return 1 + _leaves(expected.value) + len(expected.attributes) + (expected.cel is not None)
+
+
+def _leaves(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(_leaves, value.values()))
+    return sum(map(_leaves, value)) if isinstance(value, list) else 1
+
+
+def _differ(
+    path: str, expected: Any, seen: Any, is_subset: bool, within: float | None, found: list[Difference]
+) -> None:
     if isinstance(expected, dict) and isinstance(seen, dict):
         for name, value in expected.items():
             below = f"{path}.{name}" if path else str(name)
             if name not in seen:
-                found.append(f"{below}: expected {_json(value)}, but it is missing")
+                found.append(Difference(below, _shown(value), "but it is missing"))
             else:
-                _differ(below, value, seen[name], is_subset, found)
+                _differ(below, value, seen[name], is_subset, within, found)
         if not is_subset:
-            found += [
-                f"{path}.{name}" if path else f"{name}: not expected, but {_json(value)} came"
-                for name, value in seen.items()
-                if name not in expected
-            ]
-    elif isinstance(expected, list) and isinstance(seen, list) and len(expected) == len(seen):
+            for name, value in seen.items():
+                if name not in expected:
+                    found.append(
+                        Difference(f"{path}.{name}" if path else name, "nothing", f"got {_shown(value)}")
+                    )
+    elif isinstance(expected, list) and isinstance(seen, list):
+        if len(expected) != len(seen):
+            found.append(Difference(path or "data", _items(expected), f"got {_items(seen)}"))
+            return
         for index, (one, other) in enumerate(zip(expected, seen)):
-            _differ(f"{path}[{index}]", one, other, is_subset, found)
-    elif not _is_same(expected, seen):
-        found.append(f"{path or 'data'}: expected {_json(expected)}, got {_json(seen)}")
+            _differ(f"{path}[{index}]", one, other, is_subset, within, found)
+    elif not _is_same(expected, seen, within):
+        one, other = _beside(expected, seen)
+        told = f"got {other}" + (f", not within {within:g}" if within and _is_number(seen) else "")
+        found.append(Difference(path or "data", one, told))
 
 
-def _is_same(expected: Any, seen: Any) -> bool:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_same(expected: Any, seen: Any, within: float | None) -> bool:
     if isinstance(expected, bool) or isinstance(seen, bool):
         return expected is seen
-    if isinstance(expected, float) and isinstance(seen, int | float):
-        return math.isclose(expected, seen, rel_tol=1e-9) or (math.isnan(expected) and math.isnan(seen))
+    if _is_number(expected) and _is_number(seen) and float in (type(expected), type(seen)):
+        if math.isnan(expected) or math.isnan(seen):
+            return math.isnan(expected) and math.isnan(seen)
+        return math.isclose(expected, seen, rel_tol=EXACT, abs_tol=within or 0.0)
     return bool(expected == seen)
 
 
-def _in_order(found: Sequence[Sequence[list[str]]], n_seen: int) -> dict[int, int]:
-    """Return expected → seen of the longest run of fits in the same order."""
-    n = len(found)
-    best = [[0] * (n_seen + 1) for _ in range(n + 1)]
-    for i in range(n - 1, -1, -1):
-        for j in range(n_seen - 1, -1, -1):
-            best[i][j] = best[i + 1][j + 1] + 1 if not found[i][j] else max(best[i + 1][j], best[i][j + 1])
-    pairs, i, j = {}, 0, 0
-    while i < n and j < n_seen:
-        if not found[i][j]:
-            pairs[i] = j
-            i, j = i + 1, j + 1
-        elif best[i + 1][j] >= best[i][j + 1]:
-            i += 1
-        else:
-            j += 1
-    return pairs
+def _items(values: Sequence[Any]) -> str:
+    n = len(values)
+    text = _json(values)
+    return f"{n} item{'s' * (n != 1)} {text}" if len(text) <= SHOWN_VALUE else f"{n} items"
 
 
-def _in_any_order(found: Sequence[Sequence[list[str]]], n_seen: int) -> dict[int, int]:
-    """Return expected → seen with as many fits as there can be (augmenting paths)."""
-    taken: dict[int, int] = {}
+def _beside(expected: Any, seen: Any) -> tuple[str, str]:
+    """Return two values as they are shown; of long texts the part around the first character that differs."""
+    if isinstance(expected, str) and isinstance(seen, str) and max(len(expected), len(seen)) > SHOWN_VALUE:
+        pairs = zip(expected, seen)
+        first = next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(seen)))
+        start = max(0, first - SHOWN_VALUE // 3)
+        if start:
+            return _part(expected, start), _part(seen, start)
+    return _shown(expected), _shown(seen)
 
-    def place(i: int, tried: set[int]) -> bool:
-        for j in range(n_seen):
-            if found[i][j] or j in tried:
-                continue
-            tried.add(j)
-            if j not in taken or place(taken[j], tried):
-                taken[j] = i
-                return True
-        return False
 
-    for i in range(len(found)):
-        place(i, set())
-    return {i: j for j, i in taken.items()}
+def _part(text: str, start: int) -> str:
+    end = start + SHOWN_VALUE
+    return f"…{_json(text[start:end])}{'…' if len(text) > end else ''} (from character {start + 1})"
+
+
+def _shown(value: Any) -> str:
+    return _cut(_json(value), SHOWN_VALUE)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _json(value: Any) -> str:
-    text = orjson.dumps(value, default=str).decode()
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except orjson.JSONEncodeError:  # a whole number beyond 64 bits, which YAML can write
+        return str(value)
 
 
-def _shown(seen: Sequence[Seen]) -> str:
-    return "; ".join(map(str, seen[:5])) + ("; …" if len(seen) > 5 else "")
-
-
-def _count(n: int) -> str:
-    return f"{n} event{'s' * (n != 1)}" if n else "no event"
+def count(n: int) -> str:
+    """Return `3 events`, `1 event` or `no event`."""
+    return f"{n:,} event{'s' * (n != 1)}" if n else "no event"

@@ -9,8 +9,10 @@ from typing import Any
 from blueprints.cases import Rule
 from blueprints.diagnostics import Mark
 from blueprints.expressions import ExpressionError
+from blueprints.suggest import did_you_mean
 from streamlets.errors import Broken, Rejected, Unavailable
 from streamlets.inference import InferAnswer, InferRequest, ModelMetadata, ModelServer, ServerSpec, Tensor
+from streamlets.ports import Clock
 
 Say = Callable[[Mark | None, str], None]
 """Called with the rule's place, where there is one, and what is wrong with the case."""
@@ -19,36 +21,57 @@ _DATATYPES = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
 
 
 class ScriptedServers:
-    """The model servers of one case: any address serves any model that the case names."""
+    """The model servers of one case: any address serves any model that the case names.
 
-    def __init__(self, models: Mapping[str, Sequence[Rule]], say: Say) -> None:
-        self.models = models
+    `change` gives models other rules from then on. `away`: models that were asked while they were away.
+    """
+
+    def __init__(self, clock: Clock, say: Say) -> None:
+        self.rules: dict[str, Sequence[Rule]] = {}
+        self.away: set[str] = set()
+        self.clock = clock
         self.say = say
 
+    def change(self, models: Mapping[str, Sequence[Rule]]) -> None:
+        """Let these models answer by these rules; the others stay as they are."""
+        self.rules.update(models)
+
+    def of(self, model: str, url: str) -> list[Rule] | None:
+        """Return the rules of a model at a server; None where the case does not have the model."""
+        rules = self.rules.get(model)
+        return None if rules is None else [one for one in rules if one.server in (None, url)]
+
     def open(self, protocol: str, spec: ServerSpec) -> ModelServer:
-        """Return a client; what it answers depends on the model alone."""
-        return _Client(self)
+        """Return a client; what it answers depends on the model, and on the server where a rule names it."""
+        return _Client(self, spec)
 
 
 class _Client:
-    def __init__(self, servers: ScriptedServers) -> None:
+    def __init__(self, servers: ScriptedServers, spec: ServerSpec) -> None:
         self._servers = servers
+        self._spec = spec
 
     async def is_ready(self, model: str, version: str | None) -> bool:
-        rules = self._servers.models.get(model, ())
-        return not (rules and rules[0].when is None and rules[0].error == "unavailable")
+        rules = self._servers.of(model, self._spec.url)
+        if rules and rules[0].when is None and rules[0].error == "unavailable":
+            self._servers.away.add(model)
+            return False
+        return True
 
     async def metadata(self, model: str, version: str | None) -> ModelMetadata | None:
         return None
 
     async def infer(self, request: InferRequest) -> InferAnswer:
-        rules = self._servers.models.get(request.model)
+        rules = self._servers.of(request.model, self._spec.url)
         if rules is None:
-            self._servers.say(None, f"model '{request.model}' was called; add it under 'models' of the case")
+            hint = did_you_mean(request.model, self._servers.rules) or "; add it under 'models' of the case"
+            self._servers.say(None, f"model '{request.model}' was called{hint}")
             raise Rejected(f"the case has no model '{request.model}'", code="model-missing")
         chosen = [self._choose(request.model, rules, row) for row in rows_of(request)]
+        await self._take(max((rule.takes_s for rule in chosen), default=0.0))
         for rule in chosen:
             if rule.error == "unavailable":
+                self._servers.away.add(request.model)
                 raise Unavailable(f"model {request.model!r} is unavailable in this case")
             if rule.error == "rejected":
                 raise Rejected(f"model {request.model!r} rejects in this case")
@@ -62,6 +85,14 @@ class _Client:
 
     async def close(self) -> None:
         pass
+
+    async def _take(self, seconds: float) -> None:
+        """Let the call take its time. Raises: Unavailable where that is more than the caller waits."""
+        if seconds > self._spec.timeout_s:
+            await self._servers.clock.sleep(self._spec.timeout_s)
+            raise Unavailable(f"no answer within {self._spec.timeout_s:g} s", code="timeout")
+        if seconds:
+            await self._servers.clock.sleep(seconds)
 
     def _choose(self, model: str, rules: Sequence[Rule], row: Mapping[str, Any]) -> Rule:
         for rule in rules:

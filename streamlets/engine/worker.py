@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from pydantic import BaseModel
 
 from blueprints.plan import Plan, StreamletPlan, TopicPlan
 from streamlets.component import Component
@@ -94,6 +95,7 @@ class Worker:
         self._exit_code = 0
         self.is_ready = asyncio.Event()
         self._partitions: dict[str, int] = {}
+        self._loaded: dict[str, tuple[BaseModel, Sequence[Inlet], Sequence[Outlet]]] = {}
 
     # --- building
 
@@ -130,15 +132,25 @@ class Worker:
             streamlet = self.plan.streamlets[name]
             if component.is_source:
                 context = self._context(streamlet, component, {}, _no_announcement)
-                partitions = max(1, len(component.build(streamlet.options, context).splits()))
+                built = component.make(self._options(name, component), context)
+                partitions = max(1, len(built.splits()))
             else:
                 topics = stream_topics(self.plan, name, self._ports(name, component)[0]).values()
                 partitions = max((self._partitions[topic.log_name] for topic in topics), default=1)
             specs.append(TopicSpec(name=self.plan.state_topic(name), partitions=partitions, compacted=True))
         await self._transport.ensure(specs)
 
+    def _load(self, name: str, component: Component) -> tuple[BaseModel, Sequence[Inlet], Sequence[Outlet]]:
+        if name not in self._loaded:
+            options = component.load(self.plan.streamlets[name].options, self.plan.base_dir)
+            self._loaded[name] = (options, *component.ports(options))
+        return self._loaded[name]
+
+    def _options(self, name: str, component: Component) -> BaseModel:
+        return self._load(name, component)[0]
+
     def _ports(self, name: str, component: Component) -> tuple[Sequence[Inlet], Sequence[Outlet]]:
-        return component.ports(component.load(self.plan.streamlets[name].options, self.plan.base_dir))
+        return self._load(name, component)[1:]
 
     async def _external_ends(self) -> dict[TopicPartition, int]:
         ends = {}
@@ -194,7 +206,7 @@ class Worker:
             gauges=gauges,
             apart=apart,
         )
-        built = component.build(streamlet.options, context)
+        built = component.make(self._options(streamlet.name, component), context)
         stage: Stage | SourceStage
         if component.is_source:
             contracts = {
@@ -442,13 +454,22 @@ class Worker:
             left = [n for n in left if n not in ready]
         return order
 
-    async def _wait_idle(self, running: Running) -> None:
+    async def settle(self, *, closing: bool) -> None:
+        """Return when what is in the log now, and what comes of it, is settled; `closing`: what is held as well.
+
+        For a run in steps: the worker goes on. A stage that has ended is not waited for.
+        """
+        for name in self.plan_order():
+            await self._wait_idle(self.running[name], is_bounded=False, closing=closing)
+
+    async def _wait_idle(self, running: Running, *, is_bounded: bool = True, closing: bool = True) -> None:
+        """Return when a stage has settled all up to the end, or where others write too to that of the start."""
         stage = running.stage
         if isinstance(stage, SourceStage):
             while not stage.is_ended and not _is_over(running):
                 await _either(stage.wait_changed(), running.task)
             return
-        ends = await self._inlet_ends(running)
+        ends = await self._inlet_ends(running, self._ends if is_bounded else {})
         while not _is_over(running):
             positions = stage.positions()
             mine = {where: end for where, end in ends.items() if where in positions}
@@ -456,17 +477,19 @@ class Worker:
             if is_there and positions and stage.is_quiet:
                 break
             await _either(stage.wait_changed(), running.task)
-        if stage.n_held:
+        if stage.n_held and closing:
             stage.finish()
             await _either(stage.wait_quiet(), running.task)
 
-    async def _inlet_ends(self, running: Running) -> dict[TopicPartition, int]:
+    async def _inlet_ends(
+        self, running: Running, noted: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
         ends = {}
         component = self._components(running.plan.use)
         for topic in stream_topics(self.plan, running.name, self._ports(running.name, component)[0]).values():
             for partition, (_, end) in (await self._transport.offsets(topic.log_name)).items():
                 where = TopicPartition(topic.log_name, partition)
-                ends[where] = self._ends.get(where, end) if topic.external else end
+                ends[where] = noted.get(where, end) if topic.external else end
         return ends
 
 

@@ -214,7 +214,7 @@ def test_json_has_every_case_and_the_edges_never_taken(tested):
     assert (found["passed"], found["failed"]) == (1, 1)
     assert [case["passed"] for case in found["cases"]] == [True, False]
     assert found["cases"][1]["problems"][0]["line"] == 8
-    assert found["never_taken"] == [
+    assert [edge["edge"] for edge in found["coverage"]["edges"] if not edge["taken"]] == [
         "rows → score.in",
         "score.out → predictions",
         "values → windows.in",
