@@ -51,6 +51,7 @@ class Strict(Level):
     """A level whose unknown and missing fields are reported as it is read."""
 
     def read(self, node: Node, what: str, report: Report, mark: Mark | None = None) -> Any:
+        what = self.name  # the place says which; all that it lies in would make long sentences
         section = super().read(node, what, report, mark)
         if section is INVALID:
             return INVALID
@@ -74,7 +75,7 @@ class ListOf:
     def read(self, node: Node, what: str, report: Report) -> Any:
         if not isinstance(node, SequenceNode):
             return _no(node, what, f"a list of {self.noun}s", report)
-        read = [self.kind.read(item, f"{_article(self.noun)} of {what}", report) for item in node.items]
+        read = [self.kind.read(item, _article(self.noun), report) for item in node.items]
         return [value for value in read if value is not INVALID]
 
     def schema(self) -> dict[str, Any]:
@@ -93,7 +94,7 @@ class ByName:
             return _no(node, what, f"a mapping by {self.noun}", report)
         found = {}
         for name, (key, value) in node.entries.items():
-            read = self.kind.read(value, f"{self.noun} '{name}' in {what}", report)
+            read = self.kind.read(value, f"{self.noun} '{name}'", report)
             if read is not INVALID:
                 found[name] = (key.mark, read)
         return found
@@ -290,6 +291,7 @@ class ExpectedEvent:
     """What is expected of one event: some of its data, a condition, attributes; at least one of these."""
 
     def read(self, node: Node, what: str, report: Report) -> Any:
+        what = EXPECTED.name
         section = EXPECTED.read(node, what, report)
         if section is INVALID:
             return INVALID
@@ -403,6 +405,7 @@ class Rule:
     """One rule of a model's answers: `answer`, `default` or `error`."""
 
     def read(self, node: Node, what: str, report: Report) -> Any:
+        what = RULE.name
         section = RULE.read(node, what, report)
         if section is INVALID:
             return INVALID

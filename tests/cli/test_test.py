@@ -161,7 +161,6 @@ def test_every_mistake_in_the_file_is_told_at_once(tested):
     assert code == 1
     assert [line.split(" error ")[1].split(":")[0] for line in told.splitlines()] == [
         "unknown-field",
-        "missing-field",
         "bad-value",
         "unknown-field",
         "bad-expression",
