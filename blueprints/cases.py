@@ -31,6 +31,7 @@ TEST_FILE: Final = Document(
     "a test file is a mapping with a list of 'cases'",
     max_bytes=8 << 20,  # thousands of cases
     max_values=500_000,  # read within five seconds
+    when_empty="'streamlets new NAME' writes an application with a test",
 )
 
 

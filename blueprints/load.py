@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,18 @@ from blueprints.lint import Draft, check
 from blueprints.lint.draft import StreamletDraft, TopicDraft
 from blueprints.overlay import merge
 from blueprints.plan import Plan, StreamletPlan, TopicPlan
-from blueprints.source import MappingNode, Node, SequenceNode, Source, built, parse, read
+from blueprints.source import (
+    BLUEPRINT_FILE,
+    OVERLAY_FILE,
+    MappingNode,
+    Node,
+    SequenceNode,
+    Source,
+    built,
+    parse,
+    read,
+)
+from blueprints.veil import Veil
 
 
 def load(path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path] = ()) -> Plan:
@@ -40,40 +52,46 @@ def verify(
 def _lint(
     path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path]
 ) -> tuple[Draft | None, list[Diagnostic]]:
+    turns = [os.fspath(file) for file in (path, *overlays)]
     sources: dict[str, Source] = {}
     diagnostics: list[Diagnostic] = []
-    for file in (path, *overlays):
+    for name in dict.fromkeys(
+        turns
+    ):  # an overlay that is laid again counts in its last turn, and is read once
         try:
-            source = read(file)
+            sources[name] = read(Path(name), document=BLUEPRINT_FILE if name == turns[0] else OVERLAY_FILE)
         except BlueprintError as exc:
             diagnostics += exc.diagnostics
             continue
-        sources[source.file] = source
-        diagnostics += source.diagnostics
-    if len(sources) < len({path, *overlays}):
-        return None, _in_order(diagnostics, sources)
-    draft, found = _checked(sources, catalog, environ, path.parent)
+        diagnostics += sources[name].diagnostics
+    if len(sources) < len(set(turns)):
+        return None, _in_order(diagnostics, sources, Veil())
+    draft, found = _checked(sources, turns, catalog, environ, path.parent)
     diagnostics += found
     if wrong := _misindented(sources, diagnostics):
         # One line stands at a wrong indent: said once, not of everything below it that reads as something else.
         sources = {**sources, wrong[1].file: wrong[1]}
-        draft, found = _checked(sources, catalog, environ, path.parent)
+        draft, found = _checked(sources, turns, catalog, environ, path.parent)
         diagnostics = [wrong[0], *(d for source in sources.values() for d in source.diagnostics), *found]
-    return draft, _in_order(diagnostics, sources)
+    return draft, _in_order(diagnostics, sources, Veil(draft.known))
 
 
 def _checked(
-    sources: Mapping[str, Source], catalog: Catalog, environ: Mapping[str, str], base_dir: Path
+    sources: Mapping[str, Source],
+    turns: Sequence[str],
+    catalog: Catalog,
+    environ: Mapping[str, str],
+    base_dir: Path,
 ) -> tuple[Draft, list[Diagnostic]]:
     """Return the draft of files laid over each other, and what is wrong with it beyond what reading them found."""
-    roots = [source.root for source in sources.values()]
-    root = roots[0]
-    for overlay in roots[1:]:
-        root = merge(root, overlay)
-    diagnostics = fill(root, environ)
+    diagnostics: list[Diagnostic] = []
+    root = sources[turns[0]].root
+    for name in turns[1:]:
+        root = merge(root, sources[name].root, diagnostics.append)
+    diagnostics += fill(root, environ)
     draft = Draft(root, sources, catalog, base_dir)
     check(draft)
-    return draft, diagnostics + draft.diagnostics
+    return draft, diagnostics + draft.veiled()
 
 
 _OUT_OF_PLACE = ("duplicate-key", "unknown-field", "misplaced-field", "missing-field")
@@ -99,14 +117,16 @@ def _misindented(
     return None
 
 
-def _in_order(diagnostics: list[Diagnostic], sources: Mapping[str, Source]) -> list[Diagnostic]:
+def _in_order(diagnostics: list[Diagnostic], sources: Mapping[str, Source], veil: Veil) -> list[Diagnostic]:
     order = {file: index for index, file in enumerate(sources)}
     found = sorted(
         dict.fromkeys(diagnostics),
         key=lambda d: (order.get(d.mark.file, len(order)), d.mark.line, d.mark.column),
     )
     return [
-        dataclasses.replace(d, frame=frame(d.mark, sources[d.mark.file])) if d.mark.file in sources else d
+        dataclasses.replace(d, frame=veil(frame(d.mark, sources[d.mark.file])))
+        if d.mark.file in sources
+        else d
         for d in found
     ]
 
@@ -124,6 +144,7 @@ def _plan(draft: Draft, path: Path) -> Plan:
         revision=_revision(draft),
         path=path,
         description=top.get("description", ""),
+        secrets=frozenset(draft.known),
     )
 
 

@@ -3,6 +3,7 @@ are told from other values, mounted files are read, and a path leads back to the
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from blueprints.catalog import OptionProblem
 from blueprints.diagnostics import Mark
 from blueprints.fields import Report
-from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode, resolve
+from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode, resolve, scalars
 
 MAX_SECRET_BYTES = 1 << 16  # a certificate chain is the largest secret there is, at a few KiB
 
@@ -18,16 +19,27 @@ Schema = Mapping[str, Any]
 OptionPath = tuple[str | int, ...]
 
 
+class Secret(str):
+    """A secret on its way to the option that takes it: text in all but its `repr`, which errors and logs print."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 class OptionReader:
     """Reads the options of one streamlet.
 
-    `spoiled`: paths whose value is missing or wrong and was reported. `secrets`: identities of the nodes that hold one.
+    `spoiled`: paths whose value is missing or wrong and was reported. `secrets`: identities of the nodes that hold
+    one; `known`: the secrets themselves, for a veil.
     """
 
     def __init__(self, schema: Schema, base_dir: Path, report: Report, hide: Callable[[Node], None]) -> None:
         self.schema, self.base_dir, self.report, self.hide = schema, base_dir, report, hide
         self.spoiled: list[OptionPath] = []
         self.secrets: set[int] = set()
+        self.known: set[str] = set()
 
     def read(self, node: MappingNode) -> dict[str, Any]:
         """Return the options as plain values, environment and secrets filled in."""
@@ -44,48 +56,67 @@ class OptionReader:
                 for index, item in enumerate(node.items)
             ]
         if isinstance(node, MappingNode):
-            if _wants_secret(candidates) and list(node.entries) == ["file"]:
-                return self._file(node, path)
+            if _wants_secret(candidates):
+                if list(node.entries) == ["file"]:
+                    return self._file(node, path)
+                if not any(schema.get("type") == "object" for schema in candidates):
+                    return self._no_secret(node, path)
             return {
                 name: self._value(value, child_candidates(self.schema, candidates, name), (*path, name))
                 for name, (_, value) in node.entries.items()
             }
         if node.is_unset:
             self.spoiled.append(path)
-        if _wants_secret(candidates) and node.value is not None:
+        if _wants_secret(candidates) and (node.variables or node.value is not None):
             return self._secret(node, path)
         return _fitted(node, candidates) if node.variables else node.value
 
-    def _secret(self, node: ScalarNode, path: OptionPath) -> str:
+    def _secret(self, node: ScalarNode, path: OptionPath) -> Any:
         self.secrets.add(id(node))
+        self.known.update((node.text, node.raw, node.in_clear, *node.filled))
         if not node.variables or node.is_default:
             self.hide(node)
             self.spoiled.append(path)
             if node.is_default:
-                message = (
-                    f"'{path[-1]}' is a secret, and its default stands here in clear; write ${{NAME}} alone"
-                )
+                message = f"'{_named(path)}' is a secret, and its default stands here in clear; write ${{NAME}} alone"
             else:
-                message = f"'{path[-1]}' is a secret; give it as ${{NAME}} or as {{ file: /run/secrets/… }}"
+                message = (
+                    f"'{_named(path)}' is a secret; give it as ${{NAME}} or as {{ file: /run/secrets/… }}"
+                )
             self.report(node.mark, "secret-in-clear", message)
-        return node.text
+        elif not node.text.strip() and not node.is_unset:
+            self.spoiled.append(path)
+            names = " and ".join(node.variables)
+            self.report(
+                node.mark,
+                "unset-variable",
+                f"'{_named(path)}' is a secret, and {names} is empty; set it",
+            )
+        return Secret(node.text)
+
+    def _no_secret(self, node: MappingNode, path: OptionPath) -> None:
+        self.hide(node)
+        for scalar in scalars(node):
+            self.hide(scalar)
+        self.spoiled.append(path)
+        message = f"'{_named(path)}' is a secret; give it as ${{NAME}} or as {{ file: /run/secrets/… }} alone"
+        self.report(node.mark, "bad-option", message)
 
     def _file(self, node: MappingNode, path: OptionPath) -> str:
+        """Return what a mounted file holds, now: one that changes later counts from the next start on."""
         place = node.entries["file"].value
         self.secrets.add(id(node))
         if not isinstance(place, ScalarNode) or not place.text:
             self.spoiled.append(path)
-            self.report(place.mark, "bad-value", f"'file' of the secret '{path[-1]}' must be a path")
+            self.report(place.mark, "bad-value", f"'file' of the secret '{_named(path)}' must be a path")
             return ""
         if place.is_unset:
             self.spoiled.append(path)
             return ""
         try:
-            with (self.base_dir / place.text).open("rb") as file:
-                raw = file.read(MAX_SECRET_BYTES + 1)
-            if len(raw) > MAX_SECRET_BYTES:
-                raise ValueError("it is larger than 64 KiB")
-            return raw.decode().rstrip("\r\n")
+            secret = _read_secret(self.base_dir / place.text)
+            self.known.add(secret)
+            return Secret(secret)
         except OSError as exc:
             reason = (exc.strerror or type(exc).__name__).lower()
         except UnicodeDecodeError:
@@ -93,9 +124,37 @@ class OptionReader:
         except ValueError as exc:
             reason = str(exc)
         self.spoiled.append(path)
-        message = f"the file of the secret '{path[-1]}' cannot be read: {reason}"
+        message = f"the file of the secret '{_named(path)}' cannot be read: {reason}"
         self.report(place.mark, "missing-file", message)
         return ""
+
+
+def _read_secret(path: Path) -> str:
+    """Return a file's text without the line end that editors add. Raises: OSError, ValueError with the reason.
+
+    Links are followed: Kubernetes mounts a secret as links through `..data`, to change all files at once.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError("it is no regular file")  # a pipe that nobody writes to would be waited for
+    with path.open("rb") as file:
+        raw = file.read(MAX_SECRET_BYTES + 1)
+    if len(raw) > MAX_SECRET_BYTES:
+        raise ValueError("it is larger than 64 KiB")
+    secret = raw.decode("utf-8-sig").rstrip("\r\n")
+    if not secret.strip():
+        raise ValueError("it is empty")
+    return secret
+
+
+def _named(path: OptionPath) -> str:
+    """Return the end of a path, with the place in a list: `token`, `keys[0]`."""
+    text = ""
+    for part in reversed(path):
+        text = f"[{part}]{text}" if isinstance(part, int) else f"{part}{text}"
+        if isinstance(part, str):
+            break
+    return text
 
 
 def expand(root: Schema, schemas: Iterable[Any]) -> list[Schema]:
@@ -222,9 +281,12 @@ def _is_secret(schema: Schema) -> bool:
 
 
 def _wants_secret(candidates: Sequence[Schema]) -> bool:
-    """Return whether text is accepted here as a secret only."""
+    """Return whether a single value is accepted here as a secret only."""
     texts = [schema for schema in candidates if schema.get("type") == "string"]
-    return bool(texts) and all(map(_is_secret, texts))
+    single = texts or [
+        schema for schema in candidates if schema.get("type") in ("integer", "number", "boolean")
+    ]
+    return bool(single) and all(map(_is_secret, single))
 
 
 def _fitted(node: ScalarNode, candidates: Sequence[Schema]) -> Any:

@@ -71,7 +71,7 @@ class TopicPlan:
 
 @dataclass(frozen=True, slots=True)
 class StreamletPlan:
-    """A streamlet. `options` are plain values, secrets and environment filled in: never print them.
+    """A streamlet. `options` are plain values, secrets and environment filled in: never print them; a `repr` does not.
 
     `inlets` and `outlets`: port → the topic's name in the blueprint, connected ports only.
     `start`: where a new group begins: earliest, latest, or Unix seconds.
@@ -79,7 +79,7 @@ class StreamletPlan:
 
     name: str
     use: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)
     inlets: Mapping[str, str]
     outlets: Mapping[str, str]
     mark: Mark
@@ -88,13 +88,14 @@ class StreamletPlan:
     overlap: int | None = None
     on_invalid: Literal["dead-letter", "drop", "stop"] = "dead-letter"
     start: Literal["earliest", "latest"] | float = "earliest"
-    pod: Mapping[str, Any] = field(default_factory=dict)
+    pod: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A checked application. `revision`: 12 hexadecimal digits of a hash of all that the blueprint says, secrets
-    left out; it is on events' status and in snapshots. `prefix`: of names in the log, with its dot, or empty."""
+    left out; it is on events' status and in snapshots. `prefix`: of names in the log, with its dot, or empty.
+    `secrets`: what no message, log or file of ours may show; see `blueprints.veil`."""
 
     name: str
     prefix: str
@@ -105,6 +106,7 @@ class Plan:
     revision: str
     path: Path
     description: str = ""
+    secrets: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @property
     def base_dir(self) -> Path:

@@ -22,7 +22,12 @@ _SECRET: Final[Mapping[str, Any]] = {
         dict(VARIABLE_SCHEMA),
         {
             "type": "object",
-            "properties": {"file": {"type": "string", "description": "a mounted file that holds the secret"}},
+            "properties": {
+                "file": {
+                    "type": "string",
+                    "description": "a mounted file that holds the secret, read once, at start",
+                }
+            },
             "required": ["file"],
             "additionalProperties": False,
         },
@@ -76,7 +81,7 @@ def _loosened(schema: Any, root: str) -> Any:
         elif word not in _FOREIGN:
             loose[word] = value
     if schema.get("writeOnly") or schema.get("format") == "password":
-        return {**{word: loose[word] for word in _TELLING if word in loose}, **_SECRET}
+        return {**{word: loose[word] for word in _TELLING if word in loose and word != "default"}, **_SECRET}
     if not _may_be_a_variable(schema):
         return loose
     outer = {word: loose.pop(word) for word in _TELLING if word in loose}

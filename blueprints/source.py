@@ -32,9 +32,19 @@ class Document(NamedTuple):
     is_what: str = "a blueprint is a mapping: name, streamlets, topics"
     max_bytes: int = MAX_FILE_BYTES
     max_values: int = MAX_VALUES
+    when_empty: str = "'streamlets new NAME' writes a first blueprint"
+
+    @property
+    def a_noun(self) -> str:
+        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
 
 
 BLUEPRINT_FILE = Document()
+OVERLAY_FILE = Document(
+    "overlay",
+    "an overlay is a mapping: name, streamlets, topics",
+    when_empty="leave it out, or write what it changes",
+)
 
 _CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 _TAG_TYPES: dict[str, tuple[type, ...]] = {
@@ -85,20 +95,28 @@ class Entry(NamedTuple):
 class ScalarNode:
     """A single value. `raw` as written, `text` with the environment filled in, `value` as YAML 1.2 resolves it.
 
-    `plain`: written without quotes. `variables`: the environment variables that were filled in; `is_unset`: one of
-    them has no value; `is_default`: one of them has the value that the blueprint gives it. Messages show `raw`, never
-    `text`: what comes from the environment may be a secret.
+    `plain`: written without quotes. `variables`: the environment variables that are named; `filled`: what the
+    environment gave for them; `is_unset`: one of them has no value; `is_default`: the blueprint gives one of them a
+    value of its own, taken or not. Messages show `raw`, never `text`: what comes from the environment may be a secret,
+    and so may what is written out, so that not even a `repr` shows it.
     """
 
     mark: Mark
-    raw: str
-    text: str
-    value: Any
+    raw: str = field(repr=False)
+    text: str = field(repr=False)
+    value: Any = field(repr=False)
     plain: bool = True
     end_line: int = 0
     variables: tuple[str, ...] = ()
     is_unset: bool = False
     is_default: bool = False
+    filled: tuple[str, ...] = field(default=(), repr=False)
+    clear: str | None = field(default=None, repr=False)
+
+    @property
+    def in_clear(self) -> str:
+        """What stands in the file: as written, defaults in their places, each other variable a GAP."""
+        return self.raw if self.clear is None else self.clear
 
 
 @dataclass(slots=True, eq=False)
@@ -189,7 +207,7 @@ def read(path: Path, shown_as: str | None = None, document: Document = BLUEPRINT
         ) from exc
     if len(raw) > document.max_bytes:  # a pipe has no size beforehand
         most = f"more than {document.max_bytes >> 20} MiB"
-        _fail(Mark(name, 1, 1), f"{most}; a {document.noun} of this size is refused")
+        _fail(Mark(name, 1, 1), f"{most}; {document.a_noun} of this size is refused")
     return parse(raw, name, document)
 
 
@@ -254,6 +272,7 @@ class _Builder:
         self.text, self.file, self.document, self.may_repair = text, file, document, may_repair
         self.lines = text.splitlines()
         self.diagnostics: list[Diagnostic] = []
+        self.hidden: dict[int, int] = {}
         self.anchors: dict[str, _Anchor | None] = {}
         self.stack: list[_Open] = []
         self.values = 0
@@ -287,12 +306,12 @@ class _Builder:
         finally:
             parser.dispose()
         if self.root is None or (isinstance(self.root, ScalarNode) and self.root.value is None):
-            _fail(Mark(self.file, 1, 1), "the file is empty; 'streamlets new NAME' writes a first blueprint")
+            _fail(Mark(self.file, 1, 1), f"the file is empty; {self.document.when_empty}")
         if not isinstance(self.root, MappingNode):
             mark = self.root.mark if self.root else Mark(self.file, 1, 1)
             _fail(mark, self.document.is_what)
         assert isinstance(self.root, MappingNode)
-        return Source(self.file, self.root, self.lines, self.diagnostics)
+        return Source(self.file, self.root, self.lines, self.diagnostics, self.hidden)
 
     def blame(self, exc: yaml.MarkedYAMLError, line: int, column: int, message: str) -> None:
         """Report broken YAML: at the line whose repair mends it, where that is another than the parser says."""
@@ -332,13 +351,14 @@ class _Builder:
         elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
             _fail(
                 self.mark(event),
-                f"a second document; a {self.document.noun} is one document ('---' only at its start)",
+                f"a second document; {self.document.a_noun} is one document ('---' only at its start)",
             )
 
     def check_tag(self, event: Any, mark: Mark) -> None:
         if event.tag and event.tag != "!" and event.tag not in _CORE_TAGS:
+            # Not shown: it may be a password that begins with '!' and lacks its quotes.
             _fail(
-                mark, f"the tag '{event.tag[:60]}' is not allowed; a {self.document.noun} has no custom tags"
+                mark, f"{self.document.a_noun} has no custom tags; a value that begins with '!' needs quotes"
             )
 
     def scalar(self, event: Any) -> ScalarNode:
@@ -360,10 +380,12 @@ class _Builder:
             )  # its anchor may lie before the part that is tried
             return
         if event.anchor not in self.anchors:
-            _fail(mark, f"no anchor '&{event.anchor[:60]}' is defined before this alias")
+            _fail(
+                mark, "no such anchor is defined before this alias; a value that begins with '*' needs quotes"
+            )
         anchor = self.anchors[event.anchor]
         if anchor is None:
-            _fail(mark, f"the alias '*{event.anchor[:60]}' stands inside its own anchor")
+            _fail(mark, "this alias stands inside its own anchor")
         assert anchor is not None
         if len(self.stack) + anchor.height > MAX_DEPTH:
             _fail(mark, f"nested deeper than {MAX_DEPTH} levels once aliases are expanded")
@@ -380,7 +402,13 @@ class _Builder:
         self.values += values
         if self.values > self.document.max_values:
             most = f"more than {self.document.max_values:,} values once aliases are expanded"
-            _fail(mark, f"{most}; a {self.document.noun} is smaller")
+            _fail(mark, f"{most}; {self.document.a_noun} is smaller")
+
+    def hide(self, node: Node) -> None:
+        for scalar in scalars(node):
+            for line in range(scalar.mark.line, max(scalar.mark.line, scalar.end_line) + 1):
+                column = scalar.mark.column if line == scalar.mark.line else 1
+                self.hidden[line] = min(column, self.hidden.get(line, column))
 
     def place(self, node: Node, height: int) -> None:
         if not self.stack:
@@ -406,6 +434,7 @@ class _Builder:
             if first is None:
                 parent.node.entries[key.text] = Entry(key, node)
                 return
+            self.hide(node)  # it is in no tree, so nobody will ask whether it was a secret
             self.diagnostics.append(
                 Diagnostic(
                     key.mark,

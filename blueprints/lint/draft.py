@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from blueprints.catalog import Catalog, Port, StreamletType
 from blueprints.diagnostics import Diagnostic, Mark, Severity
+from blueprints.environment import FromOutside
 from blueprints.fields import INVALID, Section
 from blueprints.model import BLUEPRINT
 from blueprints.needs import Needs
 from blueprints.plan import ContractPlan, PortRef
-from blueprints.source import MappingNode, Node, ScalarNode, Source, scalars
+from blueprints.source import MappingNode, Node, ScalarNode, Source
+from blueprints.veil import Veil
 
 T = TypeVar("T")
 
@@ -27,7 +29,7 @@ class StreamletDraft:
     name: str
     section: Section
     type: StreamletType | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
     ports: dict[str, Port] = field(default_factory=dict)
     is_sound: bool = True
     needs: Needs = field(default_factory=Needs)
@@ -92,6 +94,8 @@ class Draft:
         self.diagnostics: list[Diagnostic] = []
         self.secrets: set[int] = set()
         """Identities of the nodes that hold a secret."""
+        self.known: set[str] = set()
+        """The secrets themselves, for a veil over every message."""
         read = BLUEPRINT.read(root, "the blueprint", self.error)
         self.top: Section = (
             read if read is not INVALID else Section(BLUEPRINT, "the blueprint", root, root.mark, {})
@@ -160,13 +164,22 @@ class Draft:
             column = node.mark.column if line == node.mark.line else 1
             source.hidden[line] = min(column, source.hidden.get(line, column))
 
-    def without_secrets(self, message: str, node: Node) -> str:
-        """Return a message of a streamlet's type with what came from secrets and the environment taken out."""
-        for scalar in scalars(node):
-            if len(scalar.text) > 1 and (id(scalar) in self.secrets or scalar.variables):
-                shown = f"${{{scalar.variables[0]}}}" if scalar.variables else "***"
-                message = message.replace(scalar.text, shown)
-        return message
+    def veiled(self) -> list[Diagnostic]:
+        """Return what was found, with secrets and what came from the environment taken out of every message."""
+        veil = Veil(self.known)
+        from_outside = FromOutside(self.root)
+
+        def clean(text: str, mark: Mark) -> str:
+            return veil(from_outside.named(text, mark))
+
+        return [
+            replace(
+                found,
+                message=clean(found.message, found.mark),
+                related=tuple((mark, clean(text, mark)) for mark, text in found.related),
+            )
+            for found in self.diagnostics
+        ]
 
     def sections(self) -> Iterator[Section]:
         """Yield every level of the blueprint that was read."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from blueprints.catalog import OptionProblem
 from blueprints.diagnostics import Mark
 from blueprints.lint.draft import Draft, StreamletDraft
@@ -17,25 +15,13 @@ from blueprints.options import (
     property_names,
     sifted,
 )
-from blueprints.source import scalars
 from blueprints.suggest import did_you_mean
-
-_CREDENTIALS = re.compile(r"://[^/\s:@${}]*:[^/\s@${}]+@")
 
 
 def check(draft: Draft) -> None:
-    _check_urls(draft)
     for streamlet in draft.streamlets.values():
         if streamlet.type is not None:
             _check_options(draft, streamlet)
-
-
-def _check_urls(draft: Draft) -> None:
-    for node in scalars(draft.root):
-        if id(node) not in draft.secrets and _CREDENTIALS.search(node.raw):
-            draft.hide(node)
-            message = "a password stands in this URL; give it as ${NAME}, or as the option for it"
-            draft.error(node.mark, "secret-in-clear", message)
 
 
 def _check_options(draft: Draft, streamlet: StreamletDraft) -> None:
@@ -51,6 +37,7 @@ def _check_options(draft: Draft, streamlet: StreamletDraft) -> None:
     if reader.spoiled:
         streamlet.is_sound = False
     draft.secrets |= reader.secrets
+    draft.known |= reader.known
     kind, options = streamlet.type, streamlet.options
     problems = draft.ask(streamlet, "options", lambda: kind.check_options(options, draft.base_dir))
     for problem in sifted(streamlet.given, problems):
@@ -101,7 +88,7 @@ def report_problem(
         message = f"{name}: {message}"
     if variables:
         message += f" (from {', '.join(f'${{{name}}}' for name in variables)})"
-    draft.report(mark, code, draft.without_secrets(message, node), problem.severity, related)
+    draft.report(mark, code, message, problem.severity, related)
 
 
 def dotted(path: tuple[str | int, ...]) -> str:

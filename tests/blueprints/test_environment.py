@@ -59,8 +59,8 @@ def test_a_default_stands_in_for_what_is_set_to_nothing(tmp_path):
                               "not '${KEEP:-7}d'"),
         ({"BATCH": "hunter2"}, "10:28 bad-option: 'batch.max_events' of score: Input should be a valid integer, "
                                "unable to parse string as an integer (from ${BATCH})"),
-        ({"WAIT": "hunter2"}, "10:54 bad-option: 'batch.max_wait' of score: Value error, '${WAIT}' is not a duration; "
-                              "write '5ms' or '2s' (from ${WAIT})"),
+        ({"WAIT": "hunter2"}, "10:54 bad-option: 'batch.max_wait' of score: Value error, '${WAIT:-5}ms' is not a "
+                              "duration; write '5ms' or '2s' (from ${WAIT})"),
     ],
 )  # fmt: skip
 def test_what_comes_from_the_environment_is_never_shown(tmp_path, environ, expected):
@@ -194,3 +194,94 @@ def test_the_environment_is_given_not_taken(tmp_path, monkeypatch):
     path.write_text(APP)
     with pytest.raises(BlueprintError, match="MODEL is not set"):
         load(path, TestCatalog(), {})
+
+
+def test_a_default_may_hold_no_variable(tmp_path):
+    app = 'name: a\ndescription: "${A:-${B}}"\nstreamlets: { p: { use: console } }\n'
+    assert lint(tmp_path, app + "topics: { t: { external: true, consumers: [p.in] } }\n") == [
+        "2:14 bad-value: the default of A holds a variable; a default is text, and ends at the first }"
+    ]
+
+
+def test_a_misspelt_variable_is_told_by_name_and_never_by_value(tmp_path):
+    app = 'name: a\ndescription: "${MODEL_SERVR}"\nstreamlets: { p: { use: console } }\n'
+    app += "topics: { t: { external: true, consumers: [p.in] } }\n"
+    (problem,) = lint(tmp_path, app, {"MODEL_SERVER": "hunter2"})
+    assert problem == (
+        "2:14 unset-variable: the environment variable MODEL_SERVR is not set; did you mean 'MODEL_SERVER'?"
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "b: c",
+        "[x",
+        "{a: 1}",
+        "# none",
+        "- a",
+        "*x",
+        "!x",
+        "&x",
+        "a\nname: b",
+        "${OTHER}",
+        "$${",
+        "'",
+        '"',
+        "\t",
+        "%x",
+    ],
+)
+def test_what_is_filled_in_is_one_value_whatever_it_holds(tmp_path, value):
+    app = "name: a\ndescription: ${D}\nstreamlets: { p: { use: console } }\n"
+    plan = plan_of(
+        tmp_path,
+        app + "topics: { t: { external: true, consumers: [p.in] } }\n",
+        {"D": value, "OTHER": "hunter2"},
+    )
+    assert (plan.name, plan.description) == ("a", value)
+
+
+def test_a_value_in_several_places_is_filled_in_each_and_a_name_may_be_one(tmp_path):
+    app = 'name: "${STAGE}-app"\ndescription: ${STAGE} of ${STAGE}\nstreamlets: { p: { use: console } }\n'
+    app += "topics: { t: { external: true, consumers: [p.in] } }\n"
+    plan = plan_of(tmp_path, app, {"STAGE": "test"})
+    assert (plan.name, plan.description) == ("test-app", "test of test")
+    (problem,) = lint(tmp_path, app, {"STAGE": "Hunter_2"})
+    assert "bad-name" in problem
+    assert "${STAGE}-app" in problem
+    assert "Hunter" not in problem
+
+
+@pytest.mark.parametrize(("text", "value"), [("${N}", 5), ("'${N}'", 5), ('"0${N}"', 5), ("${N}0", 50)])
+def test_a_number_from_outside_is_a_number_in_quotes_and_without(tmp_path, text, value):
+    app = "name: a\nstreamlets: { p: { use: console } }\n"
+    app += f"topics:\n  t:\n    external: true\n    consumers: [p.in]\n    partitions: {text}\n"
+    assert plan_of(tmp_path, app, {"N": "5"}).topics["t"].partitions == value
+
+
+def test_what_is_not_utf8_in_the_environment_is_refused_by_name(tmp_path):
+    app = "name: a\ndescription: ${D}\nstreamlets: { p: { use: console } }\n"
+    app += "topics: { t: { external: true, consumers: [p.in] } }\n"
+    broken = b"caf\xe9".decode("utf-8", "surrogateescape")
+    assert lint(tmp_path, app, {"D": broken}) == ["2:14 bad-value: the environment variable D is not UTF-8"]
+
+
+@pytest.mark.parametrize(
+    ("line", "environ"),
+    [
+        ('name: "${X} app"', {}),
+        ('name: a\nprefix: "${X} "', {}),
+        ('name: a\ncontracts: { c: { json-schema: "${X}.json" } }', {}),
+        ('name: a\ndelivery: "${X}"', {}),
+    ],
+)
+def test_no_family_of_rules_shows_what_the_environment_gave(tmp_path, line, environ):
+    app = line + '\nstreamlets: { p: { use: "${X}" }, q: { use: console, start: "${X}" } }\n'
+    app += (
+        'topics: { t: { external: true, consumers: ["${X}.in", "q.${X}"], key: "${X} +", retention: "${X}", '
+    )
+    app += 'topic: "${X} x", contract: "${X}", config: { retention.bytes: "${X}", "max.message.bytes": "${X}" } } }\n'
+    problems = lint(tmp_path, app, {"X": "hunter2-of-mine"})
+    assert len(problems) > 6
+    assert not any(part in str(problems) for part in ("hunter2", "of-mine", "mine"))
