@@ -27,6 +27,9 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     reach: tuple[str, ...] | None = None
 
+    def __repr__(self) -> str:
+        return f"<ServerSpec {self.url.rpartition('@')[2]}>"
+
 
 class Tensor(msgspec.Struct, gc=False):
     """A named tensor of one call. `data`: a flat list, row-major; `shape[0]` is the number of rows."""

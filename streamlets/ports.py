@@ -349,6 +349,9 @@ class Source(Protocol):
 
 
 class OptionsBase(BaseModel):
-    """The base of every options model: unknown options are refused, defaults are checked too."""
+    """The base of every options model: unknown options are refused, defaults are checked too.
 
-    model_config = {"extra": "forbid", "validate_default": True, "frozen": True}
+    A secret is a `SecretStr`: it may then be given as `${NAME}` or as a mounted file only, and is never printed.
+    """
+
+    model_config = {"extra": "forbid", "validate_default": True, "frozen": True, "hide_input_in_errors": True}

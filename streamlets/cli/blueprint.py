@@ -29,7 +29,8 @@ def blueprint_argument(command: F) -> F:
         type=file,
         multiple=True,
         metavar="FILE",
-        help="A second blueprint laid over the first; may be repeated.",
+        help="A second blueprint laid over the first: mappings are merged, lists and values replaced, null removes. "
+        "Paths in it begin at the first one's folder. May be repeated; the last one wins.",
     )
     return click.argument("blueprint", type=file)(option(command))
 
@@ -44,9 +45,12 @@ def catalog() -> Catalog:
 def load_plan(blueprint: Path, overlays: Sequence[Path] = ()) -> Plan:
     """Return the plan of a blueprint, its folder open for import. Raises: BlueprintError."""
     from blueprints.load import load
+    from streamlets.cli.tracebacks import draw_veil
 
     open_folder(blueprint.parent)
-    return load(blueprint, catalog(), os.environ, overlays)
+    plan = load(blueprint, catalog(), os.environ, overlays)
+    draw_veil(plan.secrets)
+    return plan
 
 
 def open_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from streamlets.engine.apart import minimal
 from streamlets.errors import Fatal
 
 HOST = "127.0.0.1"
@@ -34,7 +35,12 @@ class _Child:
             # Our end of its stdin closes when we die, however that happens. A session of its own: Ctrl-C is for us to
             # handle, and what is in flight needs the servers until it is settled.
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
-                self._command, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                env=minimal(os.environ),
             )
 
 

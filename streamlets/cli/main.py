@@ -135,15 +135,16 @@ def run(arguments: Sequence[str]) -> int:
         return exc.exit_code
     except Exception as exc:  # noqa: BLE001 - the last line of defence, and it tells which error is whose
         if ctx is not None and ctx.meta.get("streamlets.debug"):
-            import traceback
+            from streamlets.cli.tracebacks import as_text, veil_of
 
-            traceback.print_exc()
-        return _say(exc)
+            click.echo(as_text(exc, veil_of(ctx)), err=True, nl=False)
+        return _say(exc, ctx)
 
 
-def _say(exc: Exception) -> int:
+def _say(exc: Exception, ctx: click.Context | None) -> int:
     """Return the exit code of an error after saying where, what and what next."""
     from blueprints.diagnostics import BlueprintError
+    from streamlets.cli.tracebacks import veil_of
     from streamlets.errors import Fatal, StreamletsError, Unavailable
 
     if isinstance(exc, BlueprintError):
@@ -152,9 +153,10 @@ def _say(exc: Exception) -> int:
         print_diagnostics(exc.diagnostics, to_stderr=True)
         return 1
     if isinstance(exc, StreamletsError):
-        click.echo(f"error {exc.code}: {exc.message}", err=True)
+        veil = veil_of(ctx)
+        click.echo(veil(f"error {exc.code}: {exc.message}"), err=True)
         if exc.hint:
-            click.echo(f"  next: {exc.hint}", err=True)
+            click.echo(veil(f"  next: {exc.hint}"), err=True)
         if isinstance(exc, Fatal):
             return exc.exit_code
         return MAY_HELP_EXIT if isinstance(exc, Unavailable) else 1

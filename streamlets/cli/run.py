@@ -99,13 +99,10 @@ def _chosen(plan: Plan, only: str | None) -> set[str] | None:
 
 
 def log_to_stderr() -> None:
-    import logging
+    """Log to standard error, at the level that STREAMLETS_LOG names."""
+    from streamlets.cli import tracebacks
 
-    logging.basicConfig(
-        level=os.environ.get("STREAMLETS_LOG", "WARNING").upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+    tracebacks.log_to_stderr(os.environ.get("STREAMLETS_LOG", "WARNING").upper())
 
 
 def build_worker(plan: Plan, transport: Any, chosen: set[str] | None) -> Worker:

@@ -219,6 +219,7 @@ class _Session:
         """Return what runs the cases of a case's environment, or the BlueprintError that says why nothing can."""
         from blueprints.diagnostics import BlueprintError
         from blueprints.load import load
+        from streamlets.cli.tracebacks import draw_veil
         from streamlets.engine.cases import Cases
 
         said = dict(case.env) if case is not None else {}
@@ -231,6 +232,7 @@ class _Session:
             except BlueprintError as exc:
                 self._cases[key] = exc
             else:
+                draw_veil(plan.secrets)
                 folder = plan.base_dir
                 self._cases[key] = Cases(plan, lambda use: self._catalog.component(use, folder), self.limit_s)
         return self._cases[key]

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -28,6 +29,11 @@ STDERR_LINES, STDERR_WIDTH = 20, 200  # of each child; a library that chatters d
 # Nothing of the parent's environment but what a Python needs to start: secrets stay where they are.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def minimal(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what a child process gets of an environment."""
+    return {name: environ[name] for name in _PASSED_ON if name in environ}
 
 
 class ChildProcess:
@@ -109,7 +115,6 @@ class ChildProcess:
             if self._process.returncode is None:
                 return self._process
             await self._end(self._process)
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -120,7 +125,7 @@ class ChildProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=environment | _ONE_THREAD,
+                env=minimal(os.environ) | _ONE_THREAD,
             )
         except OSError as exc:
             raise Unavailable(

@@ -1,7 +1,7 @@
 """What runs in the child process of `apart.py`: one call at a time from stdin, its answer to stdout.
 
 A frame is four bytes of length, big-endian, and that much msgpack. Asked: `[function, arguments]`. Answered:
-`[true, value]`, or `[false, exception's type, its text]`.
+`[true, value]`, or `[false, exception's type, what may be told of it]`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,17 @@ def answer(frame: bytes) -> bytes:
         function, arguments = msgspec.msgpack.decode(frame)
         return msgspec.msgpack.encode([True, resolve(function)(*arguments)])
     except Exception as exc:  # noqa: BLE001 - the parent decides what a failure means
-        return msgspec.msgpack.encode([False, type(exc).__name__, str(exc)])
+        return msgspec.msgpack.encode([False, type(exc).__name__, _told(exc)])
+
+
+def _told(exc: Exception) -> str:
+    """Return the words of an exception of ours; of others the place, for their words may hold what was worked on."""
+    if type(exc).__module__.partition(".")[0] in ("detectors", "streamlets", "blueprints"):
+        return str(exc)
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "no place"
 
 
 def _limit(niceness: int, memory_bytes: int) -> None:

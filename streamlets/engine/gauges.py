@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from blueprints.veil import Veil
 from streamlets.ports import Clock
 
 _SAMPLES = 1_024  # latencies remembered: enough for a steady 99th percentile, a few KiB
@@ -12,8 +13,10 @@ _SAMPLES = 1_024  # latencies remembered: enough for a steady 99th percentile, a
 class Gauges:
     """Counters of one stage since its start; cheap enough to be kept for each segment."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, veil: Veil | None = None) -> None:
+        """`veil`: keeps secrets out of reasons, which go into snapshots and onto terminals."""
         self._clock = clock
+        self._veil = veil or Veil()
         self.started_s = clock.monotonic_s()
         self.partitions = 0
         self.n_settled = 0
@@ -21,12 +24,30 @@ class Gauges:
         self.aborted = 0
         self.rewinds = 0
         self.skipped = 0  # events gone by retention before a stage that may miss some could read them
-        self.waiting_on: str | None = None
-        self.failure: str | None = None
+        self._waiting_on: str | None = None
+        self._failure: str | None = None
         self.progress: float | None = None
         self.values: dict[str, float] = {}
         self._latencies: deque[float] = deque(maxlen=_SAMPLES)
         self._marks: deque[tuple[float, int]] = deque([(self.started_s, 0)], maxlen=16)
+
+    @property
+    def waiting_on(self) -> str | None:
+        """What is waited for; None while nothing is."""
+        return self._waiting_on
+
+    @waiting_on.setter
+    def waiting_on(self, reason: str | None) -> None:
+        self._waiting_on = None if reason is None else self._veil(reason)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the stage has ended, where it was not asked to."""
+        return self._failure
+
+    @failure.setter
+    def failure(self, cause: str | None) -> None:
+        self._failure = None if cause is None else self._veil(cause)
 
     def settled(self, n: int) -> None:
         """Count deliveries that settled."""

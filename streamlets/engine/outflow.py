@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from blueprints.plan import Plan, TopicPlan
+from blueprints.veil import Veil
 from streamlets.engine.keys import KeyOf
 from streamlets.engine.tally import MODULUS, Tally
 from streamlets.engine.wiring import outlet_topics
@@ -102,6 +103,8 @@ class Outflow:
                 self._routes[outlet.name] = Route(
                     outlet, topic, partitions[topic.log_name], self._source, key_of(topic)
                 )
+        self.veil = Veil(plan.secrets)
+        """Keeps secrets out of reasons: what a user's code or a server says may hold one."""
         dead = plan.dead_letters
         self._dead_topic = dead.log_name
         self._dead_partitions = partitions[dead.log_name]
@@ -205,7 +208,7 @@ class Outflow:
     def _reason(self, code: str, reason: str, attempts: int, model: str | None, now: str) -> Headers:
         headers = [
             ("deadletter-code", code.encode()),
-            ("deadletter-reason", reason.encode()),
+            ("deadletter-reason", self.veil(reason).encode(errors="replace")),
             ("deadletter-streamlet", self._streamlet.encode()),
             ("deadletter-attempts", str(attempts).encode()),
             ("deadletter-time", now.encode()),

@@ -303,8 +303,9 @@ class SourceStage:
             records.append(
                 self._outflow.dead_input(raw, code, reason, f"{self.name}/{split.name}", now, timestamp_ms)
             )
+            said = self._outflow.veil(reason)
             log.warning(
-                "dead-letter streamlet=%s split=%s code=%s reason=%s", self.name, split.name, code, reason
+                "dead-letter streamlet=%s split=%s code=%s reason=%s", self.name, split.name, code, said
             )
         return records
 

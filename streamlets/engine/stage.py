@@ -556,9 +556,7 @@ class Stage:
         except Fatal as exc:
             self._fail(exc)
         except Exception as exc:  # noqa: BLE001 - a bug must end the stage, not vanish with its task
-            self._fail(
-                Fatal(f"{self.name}: {type(exc).__name__}{_where(exc)}", code="bug", exit_code=70), exc
-            )
+            self._fail(Fatal(f"{self.name}: {type(exc).__name__}{place(exc)}", code="bug", exit_code=70), exc)
 
     def _fail(self, failure: Fatal, cause: BaseException | None = None) -> None:
         if self._failure is None:
@@ -613,7 +611,7 @@ class Stage:
         except StreamletsError:
             raise
         except Exception as exc:
-            raise Broken(f"{self.name}: {type(exc).__name__}{_where(exc)}", code="exception") from exc
+            raise Broken(f"{self.name}: {type(exc).__name__}{place(exc)}", code="exception") from exc
         return [outcome] * len(part)
 
     async def _patiently(self, owned: Owned, call: Any) -> Outcome:
@@ -639,7 +637,7 @@ class Stage:
             except Exception as exc:
                 owned.state.roll_back()
                 raise Fatal(
-                    f"{self.name}: {type(exc).__name__}{_where(exc)} while holding",
+                    f"{self.name}: {type(exc).__name__}{place(exc)} while holding",
                     code="holding-failed",
                     hint="this is a bug in the streamlet: a window that fails settles with a failed event",
                     exit_code=70,
@@ -708,7 +706,7 @@ class Stage:
             delivery.partition,
             delivery.offset,
             n,
-            letter.reason,
+            self._outflow.veil(letter.reason),
         )
 
     def _records(
@@ -1009,7 +1007,7 @@ def _place(where: TopicPartition) -> tuple[str, int]:
     return where.topic, where.partition
 
 
-def _where(exc: BaseException) -> str:
+def place(exc: BaseException) -> str:
     """Return ` at file:line` of the innermost frame, or nothing; never the exception's text, which may hold data."""
     trace = exc.__traceback__
     if trace is None:

@@ -17,6 +17,7 @@ import msgspec
 from pydantic import BaseModel
 
 from blueprints.plan import Plan, StreamletPlan, TopicPlan
+from blueprints.veil import Veil
 from streamlets.component import Component
 from streamlets.contracts import Contract
 from streamlets.engine.entrance import Entrance
@@ -25,7 +26,7 @@ from streamlets.engine.keys import key_of
 from streamlets.engine.outflow import Outflow
 from streamlets.engine.snapshots import PERIOD_S, Snapshots, describe
 from streamlets.engine.source import SourceStage
-from streamlets.engine.stage import Stage
+from streamlets.engine.stage import Stage, place
 from streamlets.engine.table import TableReader
 from streamlets.engine.wiring import outlet_topics, status_topic, stream_topics
 from streamlets.errors import Fatal, StreamletsError, Unavailable
@@ -81,6 +82,7 @@ class Worker:
         """`components`: what a blueprint's `use` names. `only`: the streamlets to run here; None: all."""
         self.plan = plan
         self._transport = transport
+        self._veil = Veil(plan.secrets)
         self._components = components
         self._clock = clock
         self._random = random
@@ -169,7 +171,7 @@ class Worker:
         gauges: Gauges | None = None,
         apart: Apart | None = None,
     ) -> Context:
-        gauges = gauges or Gauges(self._clock)
+        gauges = gauges or Gauges(self._clock, self._veil)
         _, outlets = self._ports(streamlet.name, component)
         return Context(
             application=self.plan.name,
@@ -188,7 +190,7 @@ class Worker:
 
     def _build(self, streamlet: StreamletPlan, component: Component) -> Running:
         plan = self.plan
-        gauges = Gauges(self._clock)
+        gauges = Gauges(self._clock, self._veil)
         inlets, outlets = self._ports(streamlet.name, component)
         tables = {
             i.name: TableReader(self._transport, plan.topics[streamlet.inlets[i.name]].log_name)
@@ -387,7 +389,10 @@ class Worker:
                 running.stage.gauges.waiting_on = None
 
     def _failed(self, running: Running, exc: BaseException) -> None:
-        cause = str(exc) if isinstance(exc, StreamletsError) else f"{type(exc).__name__}: {exc}"
+        # A foreign exception's text may hold a payload or a secret: its kind and its place must do.
+        cause = self._veil(
+            str(exc) if isinstance(exc, StreamletsError) else f"{type(exc).__name__}{place(exc)}"
+        )
         code = exc.code if isinstance(exc, StreamletsError) else "bug"
         running.stage.gauges.failure = cause
         log.error("stage.failed streamlet=%s code=%s cause=%s", running.name, code, cause)

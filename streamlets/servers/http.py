@@ -20,6 +20,7 @@ from typing import cast
 import httptools
 import msgspec
 
+from blueprints.veil import Veil
 from streamlets.errors import Broken, Fatal, Rejected, Unavailable
 from streamlets.servers.addresses import Origin, check_address
 
@@ -243,6 +244,7 @@ class HttpClient:
             if name.lower() in ("content-length", "transfer-encoding", "connection", "content-type", "host"):
                 raise Fatal(f"header {name!r} of {self.where} is the client's own", code="bad-option")
             fixed[name.lower()] = value
+        self._veil = Veil(headers.values())
         self._head = "".join(f"{name}: {value}\r\n" for name, value in fixed.items()).encode()
 
     def head(self, method: str, path: str) -> bytes:
@@ -297,6 +299,9 @@ class HttpClient:
 
     async def _exchange(self, connection: _Connection, request: bytes) -> Answer:
         answer = await connection.exchange(request)
+        if answer.status != 200:
+            # Some servers repeat what they refuse, and what they say goes into messages.
+            answer = msgspec.structs.replace(answer, body=self._veil.over_bytes(answer.body))
         if connection.is_open:
             if self._is_closed or len(self._idle) >= MAX_IDLE:
                 connection.close()
