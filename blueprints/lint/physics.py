@@ -19,6 +19,11 @@ from blueprints.units import Duration, Rate, Size
 
 Related = tuple[tuple[Mark, str], ...]
 
+# Of K windows side by side, filled by a well mixed stream to N events each, the j-th last event of a key is still open
+# with probability 1 - j/N. So of the last K·N events of all keys x·(1 - x), on the average a sixth, begin a run of
+# settled ones. With few keys neighbours are of one key too often for that.
+MIXED_KEYS = 10
+
 
 def check(draft: Draft) -> None:
     for streamlet in draft.streamlets.values():
@@ -142,14 +147,15 @@ def _check_retention(draft: Draft, streamlet: StreamletDraft, hold: Hold, topic:
         return
     # The fullest partition gets its share of the events at least, and is the first to drop some. A window that closes
     # by its number of events holds no more than that, however fast they come.
-    in_bytes = rate / draft.partitions[topic.name] * event_bytes
-    kept_s = size.value / in_bytes
+    per_s = rate / draft.partitions[topic.name]
+    kept_s = size.value // event_bytes / per_s
     closes_earlier = hold.events is not None and not is_more(hold.events.value * event_bytes, size.value)
     if is_more(longest.value, kept_s) and not closes_earlier:
+        needed = math.ceil(round(longest.value * per_s, 6)) * event_bytes
         message = (
             f"it holds events for up to {held} ({_name(longest)}), but at {Rate(rate)} of {event_bytes} bytes and more "
             f"the {Size(size.value)} of '{topic.name}' ('max-bytes') last for {Duration(round(kept_s, 3))}: a restart "
-            f"would miss what was held; raise 'max-bytes' to {Size(math.ceil(longest.value * in_bytes))} at least"
+            f"would miss what was held; raise 'max-bytes' to {Size(needed)} at least"
             f"{_lower(longest)}"
         )
         related = ((size.mark, "so much is kept of a partition"),)
@@ -164,11 +170,11 @@ def _check_memory(draft: Draft, streamlet: StreamletDraft, hold: Hold, topic: To
     bounds = draft.catalog.bounds
     rate, least = _inflow(draft, topic)
     keys = hold.keys.value if hold.keys is not None else 1
-    # The event that fills a window closes it, so one less is held.
+    # The event that fills a window closes it, so one less is held. By time all that come before the first one leaves.
     by_number = math.inf if hold.events is None else keys * (hold.events.value - 1)
     by_time = math.inf
     if rate and hold.longest_s is not None:
-        by_time = rate / draft.partitions[topic.name] * hold.longest_s.value
+        by_time = math.ceil(round(rate / draft.partitions[topic.name] * hold.longest_s.value, 6))
     held = min(by_number, by_time)
     if held == math.inf:
         return
@@ -178,25 +184,23 @@ def _check_memory(draft: Draft, streamlet: StreamletDraft, hold: Hold, topic: To
     cure = "take a shorter window, or more partitions" if by_time < by_number else "take smaller windows"
     if not is_more(bounds.held_events, held):
         message = (
-            f"it would hold {_count(held)} events of a partition ({why}), and {bounds.held_events:,} are the most: "
+            f"it may hold {_count(held)} events of a partition ({why}), and {bounds.held_events:,} are the most: "
             f"{early}; {cure}"
         )
         _tell(draft, streamlet, "window-beyond-memory", option, message)
     elif event_bytes and not is_more(bounds.held_bytes, held * event_bytes):
         message = (
-            f"it would hold {_count(held)} events of a partition ({why}) of {event_bytes} bytes and more, which is "
+            f"it may hold {_count(held)} events of a partition ({why}) of {event_bytes} bytes and more, which is "
             f"{_size(held * event_bytes)}, and {Size(bounds.held_bytes)} are the most: {early}; {cure}"
         )
         _tell(draft, streamlet, "window-beyond-memory", option, message)
-    elif hold.keys is not None and hold.events is not None and held == by_number:
-        # Windows side by side are half full on the average. Where their events are mixed well, every second event of
-        # the last keys x events is still open, and every fourth one begins a run of settled ones.
-        ranges = keys * hold.events.value / 4
-        if keys > 1 and is_more(ranges, bounds.done_ranges):
+    elif hold.events is not None and held == by_number and keys >= MIXED_KEYS:
+        ranges = keys * hold.events.value / 6
+        if not is_more(bounds.done_ranges, ranges):
             message = (
-                f"{_count(keys)} windows of {_count(hold.events.value)} events side by side would leave about "
-                f"{_count(ranges)} runs of settled events between those that are held, and {bounds.done_ranges:,} "
-                f"are the most: {early}; take fewer keys for a partition, or smaller windows"
+                f"{_count(keys)} windows of {_count(hold.events.value)} events side by side leave about "
+                f"{_count(ranges)} runs of settled events between those that are held, where keys come well mixed, and "
+                f"{bounds.done_ranges:,} are the most: {early}; take fewer keys for a partition, or smaller windows"
             )
             _tell(draft, streamlet, "window-beyond-memory", option, message, "warning")
 

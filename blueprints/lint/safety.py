@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +12,8 @@ from blueprints.catalog import OptionProblem
 from blueprints.lint.draft import Draft, StreamletDraft
 from blueprints.lint.options import report_problem
 from blueprints.needs import OptionPath
+
+_NUMBERS = re.compile(r"(0x[0-9a-f]+|[0-9]+)(\.(0x[0-9a-f]+|[0-9]+)){0,3}")
 
 
 def check(draft: Draft) -> None:
@@ -53,9 +57,17 @@ def is_loopback(host: str) -> bool:
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
-        return False
+        # An IPv4 address in one of its older forms, such as 127.1 or 0x7f000001; never a name, so nothing is asked.
+        return bool(_NUMBERS.fullmatch(name)) and _first_byte(name) == 127
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def _first_byte(name: str) -> int:
+    try:
+        return socket.inet_aton(name)[0]
+    except OSError:
+        return 0
 
 
 def is_inside(place: str, base_dir: Path) -> bool:
