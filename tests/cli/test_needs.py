@@ -181,6 +181,6 @@ def test_the_linter_knows_the_bounds_that_the_engine_keeps():
     )
 
 
-def test_the_example_has_no_problem_and_one_topic_that_others_read():
+def test_the_example_has_no_problem_and_one_topic_that_others_read(folder):
     found = verify(EXAMPLE / "flight-delays.yaml", Streamlets(), {})
     assert {(one.code, one.severity) for one in found} == {("no-consumer", "warning")}
