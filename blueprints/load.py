@@ -192,6 +192,7 @@ def _topic(draft: Draft, topic: TopicDraft, defaults: Section | None) -> TopicPl
         compacted=section.get("compacted", False),
         external=topic.is_external,
         contract=topic.contract,
+        format=section.get("format", "json"),
         config={name: value for name, (value, _, _) in config.items()},
     )
 

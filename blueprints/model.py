@@ -43,8 +43,13 @@ CONTRACT: Final = Level(
     (
         Field("json-schema", Text(), "a JSON Schema file, relative to the blueprint"),
         Field("python", Text(), "a pydantic model, as package.module:Name"),
-        Field("avro", Text(), "an Avro schema file", unsupported="events are JSON"),
-        Field("protobuf", Text(), "a Protobuf file and message", unsupported="events are JSON"),
+        Field("avro", Text(), "an Avro schema file (.avsc), relative to the blueprint"),
+        Field(
+            "protobuf",
+            Text(),
+            "a Protobuf file, or a compiled descriptor set (.binpb, .desc), with the message behind a colon, as "
+            "contracts/departure.proto:Departure; imports are found beside the file and in the blueprint's folder",
+        ),
     ),
 )
 
@@ -85,7 +90,13 @@ TOPIC: Final = Level(
         Field("external", Flag(), "made and filled, or read, by others too", default=False),
         Field("topic", Text(), "its name in the log, where that differs"),
         Field("contract", Text(), "the schema of its events: a name under 'contracts'"),
-        Field("format", Choice(("json",)), "how its events are encoded", default="json"),
+        Field(
+            "format",
+            Choice(("json", "avro", "protobuf")),
+            "how its events are encoded in the log; avro and protobuf need a contract of that kind, whose JSON the "
+            "events are inside the application",
+            default="json",
+        ),
         Field("registry", Flag(), "the schema registry's framing", unsupported="events carry no framing"),
         Field("inline", Flag(), "handed over in the process", unsupported="every topic is kept in the log"),
         Field("cluster", Text(), "a named cluster of --on", unsupported="an application runs on one log"),
