@@ -72,7 +72,9 @@ def show(blueprint: Path, on: str, overlays: tuple[Path, ...], letter: str, outp
             code="no-dead-letter",
             hint=f"streamlets dead-letters list {blueprint}",
         )
-    described = {**_row(delivery), **_described(delivery)}
+    from streamlets.formats.format import Channels
+
+    described = {**_row(delivery), **_described(delivery, Channels(plan))}
     if output == "json":
         click.echo(json.dumps(described))
         return

@@ -18,6 +18,7 @@ from streamlets.errors import Fatal
 if TYPE_CHECKING:
     from blueprints.plan import Plan
     from streamlets.event import Delivery
+    from streamlets.formats.format import Channels
     from streamlets.transports.transport import Transport
 
 
@@ -67,6 +68,9 @@ def _topic(plan: Plan, port: str) -> str:
 async def _inspect(
     plan: Plan, on: str, topic: str, limit: int, first: str, partition: int | None, follow: bool, output: str
 ) -> None:
+    from streamlets.formats.format import Channels
+
+    channels = Channels(plan)
     transport = open_transport(on, plan, is_worker=False)
     await transport.start()
     try:
@@ -85,16 +89,16 @@ async def _inspect(
         found.sort(key=lambda d: (d.timestamp_ms, d.partition, d.offset))
         found = found[:limit] if first == "start" else found[-limit:]
         if output == "json" and not follow:
-            click.echo(json.dumps([_described(d) for d in found]))
+            click.echo(json.dumps([_described(d, channels) for d in found]))
             return
         for delivery in found:
-            _show(delivery, output)
+            _show(delivery, output, channels)
         while follow:
             await transport.wait(1.0, [topic])
             for number, (_, end) in (await transport.offsets(topic)).items():
                 if number in positions and end > positions[number]:
                     for delivery in await _read(transport, topic, number, positions[number], 1_000, end):
-                        _show(delivery, output)
+                        _show(delivery, output, channels)
                         positions[number] = delivery.offset + 1
     finally:
         await transport.close()
@@ -108,8 +112,8 @@ async def _read(
     return await transport.read(TopicPartition(topic, partition), first, limit, end)
 
 
-def _show(delivery: Delivery, output: str) -> None:
-    described = _described(delivery)
+def _show(delivery: Delivery, output: str, channels: Channels) -> None:
+    described = _described(delivery, channels)
     if output == "json":
         click.echo(json.dumps(described))
         return
@@ -118,8 +122,12 @@ def _show(delivery: Delivery, output: str) -> None:
     click.echo(f"  {described['data']}")
 
 
-def _described(delivery: Delivery) -> dict[str, Any]:
-    """Return a delivery for people: bytes that are no text are shown as hexadecimal digits, with the reason."""
+def _described(delivery: Delivery, channels: Channels) -> dict[str, Any]:
+    """Return a delivery for people: data of another format as JSON, bytes that are no text as hexadecimal digits.
+
+    A dead letter is read as its topic's events are, where they can be.
+    """
+    shown = channels.shown(delivery, delivery.header("deadletter-topic"))
     attributes = {}
     for name, value in delivery.headers:
         attributes[name.removeprefix("ce_")] = _text(value)
@@ -130,7 +138,7 @@ def _described(delivery: Delivery) -> dict[str, Any]:
         "timestamp_ms": delivery.timestamp_ms,
         "key": None if delivery.key is None else _text(delivery.key),
         "attributes": attributes,
-        "data": None if delivery.value is None else _text(delivery.value),
+        "data": None if shown.value is None else _text(shown.value),
     }
 
 

@@ -34,6 +34,7 @@ from streamlets.engine.wiring import status_topic
 from streamlets.engine.worker import Ended, Worker
 from streamlets.errors import StreamletsError
 from streamlets.event import Delivery, Event, Record, decode, encode, timestamp
+from streamlets.formats.format import Channels
 from streamlets.transports.simulated import SimulatedTransport
 from streamlets.transports.simulated_log import SimulatedLog, Stored
 from streamlets.transports.transport import TopicSpec, partition_for
@@ -120,6 +121,7 @@ class _Run:
         self.taken = Taken()
         self.n_given = 0
         self.given: set[tuple[str, int, int]] = set()  # topic, partition, offset
+        self.channels = Channels(self.plan)
         self.keys = {name: key_of(topic) for name, topic in topics.items() if name in case.given}
 
     def say(self, mark: Mark | None, text: str) -> None:
@@ -240,6 +242,9 @@ class _Run:
         key_of_topic = self.keys[topic.name]
         if key_of_topic is not None and record.key is None:
             record.key = key_of_topic(record.value, record.headers)
+        if (channel := self.channels.of(topic)) is not None and record.value is not None:
+            record.value = channel.write(record.value)
+            record.headers = [*(h for h in record.headers if h[0] != "content-type"), channel.content]
         partition = said.get("partition")
         record.partition = partition_for(record.key, topic.partitions) if partition is None else partition
         return record
@@ -267,7 +272,13 @@ class _Run:
         is_letter = name == DEAD_LETTERS and name not in self.plan.topics
         show = self._dead_letter if is_letter else _event
         is_one = self._topic(name).partitions == 1
-        return [show(stored.delivery, None if is_one else _lane(stored.delivery)) for stored in found]
+        return [
+            show(
+                self.channels.shown(stored.delivery, stored.delivery.header("deadletter-topic")),
+                None if is_one else _lane(stored.delivery),
+            )
+            for stored in found
+        ]
 
     def _is_given(self, stored: Stored) -> bool:
         delivery = stored.delivery

@@ -15,7 +15,7 @@ from blueprints.veil import Veil
 from streamlets.engine.keys import KeyOf
 from streamlets.engine.tally import MODULUS, Tally
 from streamlets.engine.wiring import outlet_topics
-from streamlets.errors import Rejected
+from streamlets.errors import Broken, Rejected
 from streamlets.event import (
     Delivery,
     Headers,
@@ -28,6 +28,7 @@ from streamlets.event import (
     identity,
     plain_id,
 )
+from streamlets.formats.format import Channel, Transcoded
 from streamlets.ports import DeadLetter, Emit, Outlet
 from streamlets.transports.transport import partition_for
 
@@ -51,21 +52,30 @@ _CORE = frozenset(
 _MEMO = 20_000  # keys whose partition is remembered: 16 bytes and an int each, at most about 3 MiB
 
 
-class KeyRejected(Rejected):
-    """The key of an emit cannot be computed; `parent` is the index of the delivery it stems from, or -1."""
+class EmitRejected(Rejected):
+    """An emit has no key, or does not fit its topic's schema. `parent`: the index of its delivery, or -1."""
 
     parent = -1
+    port = ""
 
 
 class Route:
     """Where one outlet's emits go, and what is the same for all of them."""
 
     def __init__(
-        self, outlet: Outlet, topic: TopicPlan, partitions: int, source: str, key_of: KeyOf | None
+        self,
+        outlet: Outlet,
+        topic: TopicPlan,
+        partitions: int,
+        source: str,
+        key_of: KeyOf | None,
+        channel: Channel | None,
     ) -> None:
         self.topic = topic.log_name
         self.partitions = partitions
         self.key_of = key_of
+        self.channel = channel
+        self.content = None if channel is None else channel.content
         self.type = None if outlet.type is None else ("ce_type", outlet.type.encode())
         self.source = ("ce_source", source.encode())
         self._memo: dict[bytes, int] = {}
@@ -92,6 +102,7 @@ class Outflow:
         outlets: Sequence[Outlet],
         partitions: Mapping[str, int],
         key_of: Callable[[TopicPlan], KeyOf | None],
+        channel_of: Callable[[TopicPlan], Channel | None],
     ) -> None:
         """`partitions`: of the topics in the log, by their name there."""
         self._streamlet = streamlet
@@ -101,7 +112,12 @@ class Outflow:
         for outlet in outlets:
             if (topic := topics.get(outlet.name)) is not None:
                 self._routes[outlet.name] = Route(
-                    outlet, topic, partitions[topic.log_name], self._source, key_of(topic)
+                    outlet,
+                    topic,
+                    partitions[topic.log_name],
+                    self._source,
+                    key_of(topic),
+                    channel_of(topic),
                 )
         self.veil = Veil(plan.secrets)
         """Keeps secrets out of reasons: what a user's code or a server says may hold one."""
@@ -120,7 +136,7 @@ class Outflow:
         """Return the records of `emits`, in their order, and count them in `tally`.
 
         `origin` is that of emits without a parent. Emits to an outlet that is not connected are left out.
-        Raises: KeyRejected for an emit whose key cannot be computed.
+        Raises: EmitRejected for an emit whose key cannot be computed, or that does not fit its topic's schema.
         """
         records: list[Record] = []
         routes = self._routes
@@ -169,7 +185,10 @@ class Outflow:
             else:
                 # No key and no parent: spread by the id, so that a repeat goes to the same place.
                 partition = fingerprint(event_id) % partitions
-            records.append(Record(route.topic, partition, key, emit.data, headers, timestamp_ms))
+            data = emit.data
+            if route.channel is not None:
+                data = _written(route.channel, emit, None if parent < 0 else deliveries[parent])
+            records.append(Record(route.topic, partition, key, data, headers, timestamp_ms))
             count = counts.get(port)
             if count is None:
                 counts[port] = [1, fingerprint(event_id)]
@@ -182,6 +201,8 @@ class Outflow:
 
     def dead_letter(self, delivery: Delivery, letter: DeadLetter, now: str, timestamp_ms: int) -> Record:
         """Return the dead letter of a delivery: its key, bytes and headers as they were, the reason beside them."""
+        if isinstance(delivery, Transcoded):
+            delivery = delivery.original
         place = [
             ("deadletter-topic", delivery.topic.encode()),
             ("deadletter-partition", str(delivery.partition).encode()),
@@ -221,7 +242,9 @@ class Outflow:
 def _headers_of_child(emit: Emit, event_id: str, route: Route, parent: Lineage) -> Headers:
     attributes = parent.attributes
     copies = emit.copies
-    if copies:
+    if route.content is not None:
+        content = route.content
+    elif copies:
         content = ("content-type", attributes.get("content-type", b"application/json"))
     elif emit.datacontenttype == "application/json":
         content = CONTENT_JSON
@@ -262,7 +285,9 @@ def _headers_of_child(emit: Emit, event_id: str, route: Route, parent: Lineage) 
 def _headers_of_orphan(emit: Emit, event_id: str, route: Route, origin: str) -> Headers:
     headers: Headers = [
         ("ce_id", event_id.encode()),
-        CONTENT_JSON
+        route.content
+        if route.content is not None
+        else CONTENT_JSON
         if emit.datacontenttype == "application/json"
         else ("content-type", emit.datacontenttype.encode()),
         route.source if emit.source is None else ("ce_source", emit.source.encode()),
@@ -286,9 +311,24 @@ def _key(key_of: KeyOf, emit: Emit, headers: Headers) -> bytes | None:
     try:
         return key_of(emit.data, headers)
     except Rejected as exc:
-        rejected = KeyRejected(exc.message, code=exc.code, hint=exc.hint)
-        rejected.parent = emit.parent
-        raise rejected from exc
+        raise _rejected(emit, exc) from exc
+
+
+def _written(channel: Channel, emit: Emit, parent: Delivery | None) -> bytes | None:
+    """Return an emit's data in the topic's format: the parent's very bytes where it only forwards them."""
+    data = emit.data
+    if isinstance(parent, Transcoded) and parent.channel is channel and data is parent.value:
+        return parent.data
+    try:
+        return channel.write(data)
+    except Broken as exc:
+        raise _rejected(emit, exc) from exc
+
+
+def _rejected(emit: Emit, exc: Rejected | Broken) -> EmitRejected:
+    rejected = EmitRejected(exc.message, code=exc.code, hint=exc.hint)
+    rejected.parent, rejected.port = emit.parent, emit.port
+    return rejected
 
 
 def _span(own_id: bytes) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from streamlets.contracts import Contract
 from streamlets.engine.gauges import Gauges
-from streamlets.engine.outflow import KeyRejected, Outflow
+from streamlets.engine.outflow import Outflow
 from streamlets.engine.state import LedgerRow, PartitionState, merge, restore, restore_committed, rows
 from streamlets.engine.tally import MODULUS, Tally
 from streamlets.errors import Broken, Fatal, Rejected, StreamletsError, Unavailable
@@ -290,7 +290,7 @@ class SourceStage:
                     contract.decode(emit.data)
                 attempt = Tally()
                 records += self._outflow.records([emit], (), origin, attempt, timestamp_ms)
-            except (Rejected, KeyRejected, Broken) as exc:
+            except (Rejected, Broken) as exc:
                 dead.append((emit.data or b"", exc.code, exc.message))
                 tally.seen = (tally.seen + fingerprint(emit.id or "")) % MODULUS
                 continue

@@ -17,7 +17,7 @@ from streamlets import faults
 from streamlets.engine.entrance import INVALID, Entrance
 from streamlets.engine.gauges import Gauges
 from streamlets.engine.ledger import Entry, held_ranges
-from streamlets.engine.outflow import KeyRejected, Outflow, own_id
+from streamlets.engine.outflow import EmitRejected, Outflow, own_id
 from streamlets.engine.partition import Owned
 from streamlets.engine.state import LedgerRow, PartitionState, merge, restore_committed, rows
 from streamlets.engine.table import TableReader
@@ -724,8 +724,10 @@ class Stage:
             attempt = Tally()
             try:
                 records = self._outflow.records(emits, deliveries, origin, attempt, timestamp_ms)
-            except KeyRejected as exc:
-                # All of an event's outputs or none: an emit without its key takes its siblings with it.
+            except EmitRejected as exc:
+                if exc.parent < 0:
+                    raise self._unsent(exc) from exc
+                # All of an event's outputs or none: an emit that cannot be written takes its siblings with it.
                 emits = [emit for emit in emits if emit.parent != exc.parent]
                 letter = DeadLetter(exc.parent, exc.code, str(exc))
                 if exc.parent not in dead:
@@ -735,6 +737,14 @@ class Stage:
                 continue
             tally.add(attempt)
             return records
+
+    def _unsent(self, exc: EmitRejected) -> Fatal:
+        """Return why the stage stops: what it emits of itself stems from no event that could be a dead letter."""
+        return Fatal(
+            f"{self.name}: what it emits to {exc.port} cannot be written: {exc.message}",
+            code=exc.code,
+            hint="make the topic's contract, format or key fit the outlet",
+        )
 
     def _count(
         self,
@@ -860,9 +870,12 @@ class Stage:
             tally = owned.tally.copy()
             told = list(owned.announced)  # more may be announced while this release is under way
             if told:
-                records += self._outflow.records(
-                    told, (), f"{where.topic}/{where.partition}/-", tally, timestamp_ms
-                )
+                try:
+                    records += self._outflow.records(
+                        told, (), f"{where.topic}/{where.partition}/-", tally, timestamp_ms
+                    )
+                except EmitRejected as exc:
+                    raise self._unsent(exc) from exc
             noted = dict(owned.noted)
             changes = dict(noted)
             for entry in head:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from streamlets.errors import Rejected
 from streamlets.event import Event, decode
+from streamlets.formats.format import Channel
 from streamlets.transports.transport import TopicPartition, Transport
 
 READ_EVENTS = 2_000
@@ -15,8 +16,10 @@ READ_EVENTS = 2_000
 class TableReader:
     """The latest event of each key of a topic, all partitions. Implements `ports.Table`."""
 
-    def __init__(self, transport: Transport, topic: str) -> None:
+    def __init__(self, transport: Transport, topic: str, channel: Channel | None = None) -> None:
+        """`channel`: where the topic's events are not JSON."""
         self._transport = transport
+        self._channel = channel
         self._topic = topic
         self._entries: dict[str, Event] = {}
         self._positions: dict[int, int] = {}
@@ -52,7 +55,9 @@ class TableReader:
                         self._entries.pop(key, None)
                     else:
                         try:
-                            self._entries[key] = decode(delivery)
+                            self._entries[key] = decode(
+                                delivery if self._channel is None else self._channel.read(delivery)
+                            )
                         except Rejected:
                             continue  # not an event: it cannot say anything, and must not stop those that can
                     self._version += 1

@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from blueprints.plan import Plan, StreamletPlan, TopicPlan
 from blueprints.veil import Veil
 from streamlets.component import Component
 from streamlets.contracts import Contract
-from streamlets.engine.entrance import Entrance
+from streamlets.engine.entrance import Entrance, Gate
 from streamlets.engine.gauges import Gauges
 from streamlets.engine.keys import key_of
 from streamlets.engine.outflow import Outflow
@@ -30,6 +30,7 @@ from streamlets.engine.stage import Stage, place
 from streamlets.engine.table import TableReader
 from streamlets.engine.wiring import outlet_topics, status_topic, stream_topics
 from streamlets.errors import Fatal, StreamletsError, Unavailable
+from streamlets.formats.format import Channels
 from streamlets.inference import OpenServer
 from streamlets.ports import Announce, Apart, Clock, Context, Emit, Inlet, Outlet
 from streamlets.recovery import Recovery
@@ -98,6 +99,7 @@ class Worker:
         self.is_ready = asyncio.Event()
         self._partitions: dict[str, int] = {}
         self._loaded: dict[str, tuple[BaseModel, Sequence[Inlet], Sequence[Outlet]]] = {}
+        self._channels = Channels(plan)
 
     # --- building
 
@@ -193,12 +195,12 @@ class Worker:
         gauges = Gauges(self._clock, self._veil)
         inlets, outlets = self._ports(streamlet.name, component)
         tables = {
-            i.name: TableReader(self._transport, plan.topics[streamlet.inlets[i.name]].log_name)
+            i.name: TableReader(self._transport, topic.log_name, self._channels.of(topic))
             for i in inlets
-            if i.kind == "table" and i.name in streamlet.inlets
+            if i.kind == "table" and (topic := plan.topics.get(streamlet.inlets.get(i.name, ""))) is not None
         }
         apart = self._open_apart(streamlet.name)
-        outflow = Outflow(plan, streamlet.name, outlets, self._partitions, key_of)
+        outflow = Outflow(plan, streamlet.name, outlets, self._partitions, key_of, self._channels.of)
         announced: list[Announce] = []
         context = self._context(
             streamlet,
@@ -238,8 +240,6 @@ class Worker:
                     exit_code=64,
                 )
             streams = stream_topics(plan, streamlet.name, inlets)
-            entering = [topic for topic in streams.values() if topic.external]
-            contract = _contract(entering[0]) if entering else None
             overlap = component.overlap if streamlet.overlap is None else streamlet.overlap
             stage = Stage(
                 streamlet=built,
@@ -247,7 +247,7 @@ class Worker:
                 compacted={topic.log_name for topic in streams.values() if topic.compacted},
                 is_critical=component.is_critical,
                 is_mixing=self._is_mixing(streamlet.name, streams, outlets),
-                entrance=Entrance(contract, streamlet.on_invalid),
+                entrance=Entrance(self._gates(streams.values()), streamlet.on_invalid),
                 recovery=Recovery(
                     attempts=context.attempts,
                     clock=self._clock,
@@ -275,6 +275,16 @@ class Worker:
         return Running(
             streamlet.name, streamlet, stage, built, component.is_critical, list(tables.values()), apart
         )
+
+    def _gates(self, topics: Iterable[TopicPlan]) -> dict[str, Gate]:
+        """Return topic in the log → what its events pass, of those topics whose events pass anything."""
+        gates = {}
+        for topic in topics:
+            contract = _contract(topic) if topic.external else None
+            channel = self._channels.of(topic)
+            if contract is not None or channel is not None:
+                gates[topic.log_name] = Gate(contract, channel, topic.external)
+        return gates
 
     def _is_mixing(self, name: str, streams: Mapping[str, TopicPlan], outlets: Sequence[Outlet]) -> bool:
         """Return whether several partitions of a streamlet's inlets flow together into one of an outlet."""
@@ -530,7 +540,8 @@ def _spec(topic: TopicPlan) -> TopicSpec:
 
 
 def _contract(topic: TopicPlan) -> Contract | None:
-    if topic.contract is None or topic.contract.json_schema is None:
+    """Return what the events of a topic are checked against; of another format they are checked by it."""
+    if topic.contract is None or topic.contract.json_schema is None or topic.format != "json":
         return None
     from streamlets.contracts import (
         JsonSchemaContract,

@@ -141,19 +141,20 @@ PROBLEMS = {
     "what this version does not carry out is refused": (
         """
         name: a
-        contracts: { c: { avro: a.avsc } }
         streamlets:
           print: { use: console }
+          more: { use: console }
         topics:
-          t: { external: true, consumers: [print.in], inline: true, format: avro }
+          t: { external: true, consumers: [print.in], inline: true }
+          u: { external: true, consumers: [more.in], registry: true, format: xml }
         """,
         [
-            "2:19 bad-value: 'avro' of contract 'c' is not supported by this version: events are JSON",
             "6:3 inline-misuse: 't' is inline, so it joins one producer with one consumer; it has no producers",
             "6:8 inline-misuse: 't' is inline, so it is not in the log and nobody else sees it; leave 'external' out",
             "6:36 inline-misuse: 't' is inline, and print is a sink, which needs a group of its own",
             "6:47 bad-value: 'inline' of topic 't' is not supported by this version: every topic is kept in the log",
-            "6:69 bad-value: 'format' of topic 't' must be 'json', not 'avro'",
+            "7:46 bad-value: 'registry' of topic 'u' is not supported by this version: events carry no framing",
+            "7:70 bad-value: 'format' of topic 'u' must be 'json' or 'avro' or 'protobuf', not 'xml'",
         ],
     ),
     "a required field": (
@@ -404,8 +405,8 @@ PROBLEMS = {
           x: { external: true, contract: missing }
         """,
         [
-            "5:3 bad-value: contract 'two' names one of json-schema or python",
-            "6:3 missing-field: contract 'none' names one of json-schema or python",
+            "5:3 bad-value: contract 'two' names one of json-schema, python, avro, protobuf",
+            "6:3 missing-field: contract 'none' names one of json-schema, python, avro, protobuf",
             "7:24 missing-file: the schema 'contracts/gone.json' cannot be read: no such file or directory",
             "8:24 bad-value: the schema 'app.yaml' is not JSON: expecting value at line 1, column 1",
             "9:20 import-failed: there is no module 'no.such.module'",
