@@ -532,7 +532,7 @@ def cases_schema() -> dict[str, Any]:
     """Return the JSON Schema of test files, 2020-12: what editors complete from."""
     from blueprints.schema import DIALECT
 
-    definitions = {"event": ExpectedEvent().schema(), "events": EVENTS.schema()}
+    definitions = {"event": ExpectedEvent().schema(), "events": {**EVENTS.schema(), "minProperties": 1}}
     reference = {"type": "array", "items": {"$ref": "#/$defs/event"}}
     definitions["events"]["properties"]["events"] |= reference
     definitions["events"]["properties"]["each"] = {

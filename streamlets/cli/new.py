@@ -55,7 +55,8 @@ def features(reading: Reading) -> Features | None:
 '''
 
 TEST = """\
-# streamlets test {name}.yaml
+# yaml-language-server: $schema=blueprint-tests.schema.json
+# Run by: streamlets test {name}.yaml
 cases:
   - name: a warm reading is reported in degrees Fahrenheit
     given:
@@ -63,25 +64,33 @@ cases:
         - {{ sensor: attic, celsius: 35.0 }}
     expect:
       features:
-        - subset: {{ sensor: attic, fahrenheit: 95.0 }}
+        - exact: {{ sensor: attic, fahrenheit: 95.0 }} # all of its data
       warm:
-        - subset: {{ sensor: attic }}
+        - subset: {{ fahrenheit: 95.1 }} # some fields of it,
+          within: 0.2 # numbers with a fraction about so
+        # and a condition would be: cel: "fahrenheit > 90.0 && sensor == 'attic'"
 
-  - name: a cool reading is not reported
+  - name: a cool reading, and one below absolute zero, are not reported
     given:
       readings:
         - {{ sensor: cellar, celsius: 12.5 }}
-    expect:
-      features:
-        - subset: {{ sensor: cellar, fahrenheit: 54.5 }}
-      warm: []
-
-  - name: a reading below absolute zero is left out
-    given:
-      readings:
         - {{ sensor: broken, celsius: -300.0 }}
     expect:
-      features: []
+      features:
+        - cel: "sensor == 'cellar' && event.type != ''"
+      warm: none
+      dead-letters: none
+
+  - name: what is no reading becomes a dead letter, and the next is reported
+    steps: # one after the other; `after: 5s` lets time pass
+      - given: {{ readings: [{{ sensor: attic }}] }}
+        expect:
+          warm: none
+          dead-letters:
+            - subset: {{ streamlet: features, topic: readings, code: against-contract }}
+      - given: {{ readings: [{{ sensor: attic, celsius: 36.5 }}] }}
+        expect:
+          warm: {{ count: 1, each: {{ cel: "fahrenheit > 86.0" }} }}
 """
 
 READINGS = [
@@ -100,8 +109,9 @@ READINGS = [
 def new(name: str, output: str) -> None:
     """Write a working application, in a new folder called NAME.
 
-    It has a blueprint, a function, some events to begin with, a test, and the schema that editors complete from.
+    It has a blueprint, a function, some events to begin with, tests, and the schemas that editors complete from.
     """
+    from blueprints.case_fields import cases_schema
     from blueprints.lint.names import bad_label
     from blueprints.schema import blueprint_schema
 
@@ -116,6 +126,7 @@ def new(name: str, output: str) -> None:
             json.dumps({"sensor": sensor, "celsius": celsius}) + "\n" for sensor, celsius in READINGS
         ),
         "blueprint.schema.json": json.dumps(blueprint_schema(catalog()), indent=1) + "\n",
+        "blueprint-tests.schema.json": json.dumps(cases_schema(), indent=1) + "\n",
     }
     try:
         folder.mkdir()

@@ -42,8 +42,8 @@ def fit_in_order(n: int, lanes: Sequence[Hashable], fits: Fits, *, is_whole: boo
                 if is_whole:
                     break
 
-    if n == 0:
-        return not (is_whole and lanes)
+    if n == 0 or n > len(lanes) or (is_whole and n < len(lanes)):
+        return n == 0 and not (is_whole and lanes)
     open_ = [choices(0)]
     steps: list[tuple[int, int]] = []
     hopeless: set[tuple[int, ...]] = set()

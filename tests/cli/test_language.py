@@ -309,3 +309,10 @@ def test_a_schema_that_start_up_would_refuse_is_refused(folder, capsys, schema, 
     told = capsys.readouterr().out
     assert "a.yaml:2:32: error bad-value: the schema 's.json'" in told
     assert says in told
+
+
+def test_schema_prints_that_of_test_files_too(capsys):
+    assert main.run(["schema", "--tests"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    Draft202012Validator.check_schema(schema)
+    assert schema["required"] == ["cases"]

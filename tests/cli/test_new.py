@@ -37,6 +37,17 @@ def test_its_blueprint_is_clean_and_valid_by_the_schema_beside_it(folder, capsys
     )
 
 
+def test_its_tests_pass_take_every_way_and_are_valid_by_the_schema_beside_them(folder, capsys):
+    assert main.run(["new", "warm-rooms"]) == 0
+    text = (folder / "warm-rooms" / "warm-rooms_test.yaml").read_text()
+    assert text.splitlines()[0] == "# yaml-language-server: $schema=blueprint-tests.schema.json"
+    schema = json.loads((folder / "warm-rooms" / "blueprint-tests.schema.json").read_text())
+    Draft202012Validator(schema).validate(yaml.safe_load(text))
+    assert main.run(["test", "warm-rooms/warm-rooms.yaml", "--coverage-min", "100%"]) == 0
+    for word in ("exact:", "subset:", "cel:", "steps:", "within:", "none"):
+        assert word in text
+
+
 @pytest.mark.slow
 def test_its_tests_pass_and_it_runs(folder):
     assert main.run(["new", "warm-rooms"]) == 0

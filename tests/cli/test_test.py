@@ -1,45 +1,10 @@
 """`streamlets test`: what passes, what fails and how it is told, as its user sees it."""
 
 import json
-import textwrap
 import time
-from pathlib import Path
-
-import pytest
 
 from streamlets.cli.main import run
-
-BLUEPRINT = """
-name: sensors
-streamlets:
-  warm: { use: filter, with: { where: "celsius > ${LIMIT:-30.0}" } }
-  windows: { use: "tests.simulation.own:Tumble", with: { count: 3, wait_s: 5.0 } }
-  score:
-    use: score
-    with: { model: m, servers: [ "http://nowhere:1" ], inputs: { x: [a, b] }, outputs: { y: y }, include: [a] }
-  print: { use: console }
-topics:
-  rows: { external: true, consumers: [score.in] }
-  predictions: { producers: [score.out] }
-  readings: { external: true, consumers: [warm.in], key: sensor, partitions: 2 }
-  warm: { producers: [warm.out], consumers: [print.in] }
-  values: { external: true, consumers: [windows.in] }
-  windows: { producers: [windows.out] }
-"""
-
-
-@pytest.fixture
-def tested(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Return what runs cases: (cases as YAML, further arguments) → (exit code, what was printed)."""
-    (tmp_path / "sensors.yaml").write_text(textwrap.dedent(BLUEPRINT))
-
-    def test(cases: str, *arguments: str) -> tuple[int, str]:
-        (tmp_path / "sensors_test.yaml").write_text("cases:\n" + textwrap.dedent(cases))
-        code = run(["test", str(tmp_path / "sensors.yaml"), *arguments])
-        told = capsys.readouterr()
-        return code, (told.out + told.err).replace(f"{tmp_path}/", "")
-
-    return test
+from tests.cli.conftest import SENSORS
 
 
 def test_a_case_that_holds_passes(tested):
@@ -182,13 +147,13 @@ def test_topics_that_are_none_are_told_with_the_nearest_name(tested):
 
 
 def test_without_a_test_file_the_usage_is_wrong(tmp_path, capsys):
-    (tmp_path / "sensors.yaml").write_text(BLUEPRINT)
+    (tmp_path / "sensors.yaml").write_text(SENSORS)
     assert run(["test", str(tmp_path / "sensors.yaml")]) == 64
     assert "there is no 'sensors_test.yaml' beside it" in capsys.readouterr().err
 
 
 def test_a_blueprint_with_errors_is_told_before_its_tests(tmp_path, capsys):
-    (tmp_path / "sensors.yaml").write_text(BLUEPRINT.replace("use: filter", "use: fitler"))
+    (tmp_path / "sensors.yaml").write_text(SENSORS.replace("use: filter", "use: fitler"))
     (tmp_path / "sensors_test.yaml").write_text("cases: []")
     assert run(["test", str(tmp_path / "sensors.yaml")]) == 1
     assert "did you mean 'filter'?" in capsys.readouterr().err

@@ -86,7 +86,7 @@ class Replicas:
         self._random = random
         self._check = check
         self._changed = changed
-        self._moved = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._probes: dict[Replica, asyncio.Task[None]] = {}
 
     def start(self) -> None:
@@ -113,14 +113,21 @@ class Replicas:
         more = len(self.all) - 1
         return self.all[0].reason + (f" (and {more} more)" if more else "")
 
-    async def wait_moved(self) -> None:
-        """Return when a circuit has opened or closed, or `wake` was called."""
-        self._moved.clear()
-        await self._moved.wait()
+    def wait_moved(self) -> asyncio.Future[None]:
+        """Return what is done when a circuit has opened or closed, or `wake` was called, from this very call on.
+
+        A future, not a coroutine: a task begins later, and what moves before it has begun would be missed.
+        """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        waiter.add_done_callback(self._waiting.discard)
+        return waiter
 
     def wake(self) -> None:
         """Let everybody who waits look again."""
-        self._moved.set()
+        for waiter in list(self._waiting):
+            if not waiter.done():
+                waiter.set_result(None)
         self._changed()
 
     # --- calls

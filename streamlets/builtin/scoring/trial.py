@@ -44,7 +44,7 @@ async def _wait_ready(target: Target, within_s: float, clock: Clock) -> None:
                 return
             if deadline.done():
                 raise Rejected(f"{away[0].reason}, after {within_s:g} s", code="not-ready")
-            moved = asyncio.create_task(target.replicas.wait_moved())
+            moved = target.replicas.wait_moved()
             try:
                 await asyncio.wait({moved, deadline}, return_when=asyncio.FIRST_COMPLETED)
             finally:
