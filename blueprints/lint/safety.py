@@ -71,8 +71,11 @@ def _first_byte(name: str) -> int:
 
 
 def is_inside(place: str, base_dir: Path) -> bool:
-    """Return whether a file lies in the blueprint's folder, links followed."""
-    return (base_dir / place).resolve().is_relative_to(base_dir.resolve())
+    """Return whether a file lies in the blueprint's folder, links followed; what leads nowhere does not."""
+    try:
+        return (base_dir / place).resolve().is_relative_to(base_dir.resolve())
+    except (OSError, RuntimeError, ValueError):  # a link to itself, a character that no path holds
+        return False
 
 
 def _taken_apart(url: str) -> tuple[str, str]:

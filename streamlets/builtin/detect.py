@@ -363,9 +363,10 @@ _CODES = {"untrusted": "untrusted-path", "bad-reference": "bad-option"}
 def _inside(base_dir: Path, name: str) -> Path:
     """Return the file's path. Raises: BadReference (`untrusted`) when it lies outside the blueprint's folder."""
     base = base_dir.resolve()
-    path = (base / name).resolve()
-    if not path.is_relative_to(base):
-        raise BadReference(
-            "untrusted", f"{name} lies outside the blueprint's folder; copy it into the folder"
-        )
-    return path
+    try:
+        path = (base / name).resolve()
+        if path.is_relative_to(base):
+            return path
+    except (OSError, RuntimeError, ValueError):  # a link to itself, a character that no path holds
+        pass
+    raise BadReference("untrusted", f"{name} lies outside the blueprint's folder; copy it into the folder")

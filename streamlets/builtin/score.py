@@ -416,4 +416,7 @@ def _urls(options: ScoreOptions) -> list[tuple[tuple[str | int, ...], str]]:
 
 
 def _is_inside(place: str, base_dir: Path) -> bool:
-    return (base_dir / place).resolve().is_relative_to(base_dir.resolve())
+    try:
+        return (base_dir / place).resolve().is_relative_to(base_dir.resolve())
+    except (OSError, RuntimeError, ValueError):  # a link to itself, a character that no path holds
+        return False

@@ -41,7 +41,8 @@ def explain(code: str | None, output: str) -> None:
     in_colour = colours(sys.stdout)
     click.echo(click.style(page.code, bold=True) if in_colour else page.code)
     click.echo()
-    click.echo(textwrap.fill(page.cause.replace("`", ""), min(width(), 100)))
+    paragraphs = page.cause.replace("`", "").split("\n\n")
+    click.echo("\n\n".join(textwrap.fill(paragraph, min(width(), 100)) for paragraph in paragraphs))
     for title, hue, text in (("Bad:", "red", page.bad), ("Good:", "green", page.good)):
         click.echo()
         click.echo(click.style(title, fg=hue) if in_colour else title)

@@ -240,6 +240,7 @@ class Worker:
                     exit_code=64,
                 )
             streams = stream_topics(plan, streamlet.name, inlets)
+            self._check_partitions(streamlet, streams)
             overlap = component.overlap if streamlet.overlap is None else streamlet.overlap
             stage = Stage(
                 streamlet=built,
@@ -285,6 +286,18 @@ class Worker:
             if contract is not None or channel is not None:
                 gates[topic.log_name] = Gate(contract, channel, topic.external)
         return gates
+
+    def _check_partitions(self, streamlet: StreamletPlan, streams: Mapping[str, TopicPlan]) -> None:
+        """Raise Fatal where topics that are read together have different partitions, as those of others may."""
+        counts = {topic.log_name: self._partitions[topic.log_name] for topic in streams.values()}
+        if len(set(counts.values())) > 1:
+            told = " and ".join(f"{count} of {name}" for name, count in counts.items())
+            raise Fatal(
+                f"{streamlet.mark}: {streamlet.name} reads different numbers of partitions, {told}",
+                code="partitions-differ",
+                hint="give them as many of each",
+                exit_code=64,
+            )
 
     def _is_mixing(self, name: str, streams: Mapping[str, TopicPlan], outlets: Sequence[Outlet]) -> bool:
         """Return whether several partitions of a streamlet's inlets flow together into one of an outlet."""

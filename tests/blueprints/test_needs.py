@@ -19,11 +19,13 @@ PROBLEMS = {
           either: { use: join, replicas: 9 }
           unknown: { use: pass, replicas: 50 }
           followed: { use: pass, replicas: 5 }
+          half: { use: join, replicas: 9 }
         topics:
           t: { producers: [from.out], consumers: [idle.in, fits.in, either.left], partitions: 4 }
           s: { producers: [enough.out], consumers: [either.right], partitions: 4 }
           r: { external: true, consumers: [unknown.in] }
-          q: { producers: [fits.out], consumers: [followed.in] }
+          q: { producers: [fits.out], consumers: [followed.in, half.left] }
+          p: { external: true, consumers: [half.right] }
         """,
         [
             "3:54 warning too-many-replicas: from has 3 replicas and reads 2 splits: 1 would be idle; write "
@@ -87,18 +89,23 @@ PROBLEMS = {
           others: { use: needy, with: { by: tenant } }
           passes: { use: pass }
           inherits: { use: needy, with: { by: tenant } }
+          anyhow: { use: pass }
+          follows: { use: needy, with: { by: tenant } }
         topics:
           t: { external: true, consumers: [differs.in], partitions: 4, key: user }
           s: { external: true, consumers: [agrees.in, passes.in], partitions: 4, key: "(tenant)" }
           r: { external: true, consumers: [lone.in], partitions: 1, key: user }
           q: { producers: [from.out], consumers: [unkeyed.in], partitions: 4 }
-          p: { external: true, consumers: [others.in] }
+          p: { external: true, consumers: [others.in, anyhow.in] }
           o: { producers: [passes.out], consumers: [inherits.in] }
+          n: { producers: [anyhow.out], consumers: [follows.in], partitions: 2 }
         """,
         [
             "4:38 key-differs: differs: what has the same 'tenant' must meet in one partition, but 't' is keyed by "
             "'user'; key it by 'tenant', or a topic made from it",
             "7:38 warning key-differs: unkeyed: what has the same 'tenant' must meet in one partition, and 'q' has 4 "
+            "and no key; write 'key: tenant' there",
+            "12:38 warning key-differs: follows: what has the same 'tenant' must meet in one partition, and 'n' has 2 "
             "and no key; write 'key: tenant' there",
         ],
     ),
@@ -237,6 +244,25 @@ def test_this_machine_is_known_however_it_is_written(host):
 )  # fmt: skip
 def test_other_machines_and_what_could_be_read_as_one_are_not_this_machine(host):
     assert not is_loopback(host)
+
+
+def test_a_file_is_trusted_in_the_blueprints_folder_only_links_followed(tmp_path):
+    inside, outside = tmp_path / "app", tmp_path / "elsewhere"
+    inside.mkdir()
+    outside.mkdir()
+    (inside / "link.onnx").symlink_to(outside / "m.onnx")
+    (inside / "own.onnx").symlink_to(inside / "m.onnx")
+    (inside / "round.onnx").symlink_to(inside / "round.onnx")
+    text = """
+        name: a
+        streamlets: { score: { use: score, with: { model: m, protocol: onnx, servers: ["FILE"] } } }
+        topics: { t: { external: true, consumers: [score.in] }, p: { external: true, producers: [score.out] } }
+        """
+    for file in ("m.onnx", "own.onnx", "deep/../m.onnx", str(inside / "m.onnx")):
+        assert lint(inside, text.replace("FILE", file)) == [], file
+    for file in ("link.onnx", "../m.onnx", "round.onnx", "/m.onnx", "~/../../m.onnx", "a\\0b"):
+        (line,) = lint(inside, text.replace("FILE", file))
+        assert " untrusted-path: " in line, file
 
 
 @pytest.mark.parametrize(

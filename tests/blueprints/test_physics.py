@@ -321,6 +321,20 @@ def test_bytes_and_memory_agree_with_a_partition_that_is_played_event_by_event(c
     assert len(seen) == 4  # each rule alone, both, neither
 
 
+def test_a_partition_keeps_whole_events(codes):
+    # 95 bytes keep 9 events of 10; the tenth comes at 18 s of a window of 19 s.
+    text = """name: a
+streamlets:
+  s: { use: paced, with: { rate: 1/s, bytes: 10 } }
+  w: { use: needy, with: { window: { wait: WAITs } } }
+topics: { t: { producers: [s.out], consumers: [w.in], partitions: 2, max-bytes: 95B } }
+"""
+    assert replay(1, 2, 10, 19, None, 95)[0]
+    assert not replay(1, 2, 10, 18, None, 95)[0]
+    assert codes(text.replace("WAIT", "19")) == {("window-beyond-retention", "error")}
+    assert codes(text.replace("WAIT", "18")) == set()
+
+
 def most_held(events, keys):
     """Return the most that windows by key hold, for keys that come in turn and in each key's own time, by playing."""
     most = 0

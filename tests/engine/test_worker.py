@@ -425,3 +425,24 @@ def test_a_stop_while_a_set_up_waits_is_at_once() -> None:
         assert app.clock.monotonic_s() - before_s < 1
 
     virtual_run(main())
+
+
+class Both(Copy):
+    inlets = (Inlet("left"), Inlet("right"))
+
+
+def test_topics_that_are_read_together_must_have_the_same_partitions_also_where_others_made_them() -> None:
+    async def main() -> None:
+        wired = plan(
+            ["both"],
+            [
+                topic("left", consumers=["both.left"]),
+                topic("right", consumers=["both.right"], partitions=2),
+            ],
+        )
+        with pytest.raises(Fatal) as caught:
+            await Application(wired, {"both": Both}).worker()
+        assert (caught.value.code, caught.value.exit_code) == ("partitions-differ", 64)
+        assert "1 of app.left and 2 of app.right" in str(caught.value)
+
+    virtual_run(main())
