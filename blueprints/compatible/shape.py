@@ -1,0 +1,90 @@
+"""Shapes: what a schema allows, taken apart into alternatives of one kind of value each."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from blueprints.compatible.answer import EMPTY, Answer, found, unknown
+
+if TYPE_CHECKING:
+    from blueprints.compatible.search import Search
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A demand that is not understood. Two that are the same, one of them negated, leave nothing."""
+
+    key: Hashable
+    negated: bool
+    why: str
+
+    def opposite(self) -> Opaque:
+        return replace(self, negated=not self.negated)
+
+
+Opaques = frozenset[Opaque]
+NOTHING: Opaques = frozenset()
+
+
+class Shape(Protocol):
+    """An alternative: values of one kind that keep all of several demands."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def excluded(self) -> tuple[Any, ...]:
+        """Values that are not allowed."""
+        ...
+
+    @property
+    def opaque(self) -> Opaques: ...
+
+    def find(self, search: Search) -> Answer:
+        """Return a value of this shape, or that there is none."""
+        ...
+
+    def holds(self, value: Any, search: Search) -> bool | None:
+        """Return whether a value of this kind is of this shape, opaque demands aside; None where that is not known."""
+        ...
+
+
+S = TypeVar("S", bound="Shape")
+
+
+@dataclass(frozen=True, slots=True)
+class Finite:
+    """One of a few values of one kind: constants, enums, null, true and false."""
+
+    kind: str
+    values: tuple[Any, ...]
+    excluded: tuple[Any, ...] = ()
+    opaque: Opaques = NOTHING
+
+    def find(self, search: Search) -> Answer:
+        if not self.values:
+            return EMPTY
+        return checked(self, self.values[0], search)
+
+    def holds(self, value: Any, search: Search) -> bool | None:
+        from blueprints.compatible.values import among
+
+        return among(value, self.values)
+
+
+def checked(shape: Shape, value: Any, search: Search) -> Answer:
+    """Return a value that was made for a shape as found, if nothing opaque is left."""
+    for one in shape.opaque:
+        return unknown(one.why)
+    if shape.holds(value, search):
+        return found(value)
+    return unknown("whether there is such a value")
+
+
+def with_opaque(shape: S, opaque: Opaque) -> S | None:
+    """Return the shape with one more demand; None where its opposite stands already."""
+    if opaque.opposite() in shape.opaque:
+        return None
+    return replace(shape, opaque=shape.opaque | {opaque})  # type: ignore[type-var]
