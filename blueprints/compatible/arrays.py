@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,7 +10,7 @@ from blueprints.compatible.answer import EMPTY, Answer, unknown
 from blueprints.compatible.document import Undecidable
 from blueprints.compatible.node import ANY, Node, Part
 from blueprints.compatible.shape import NOTHING, Opaques, checked
-from blueprints.compatible.values import among
+from blueprints.compatible.values import mark, marks
 
 if TYPE_CHECKING:
     from blueprints.compatible.search import Search
@@ -39,7 +39,7 @@ class Array:
     is_unique: bool = False
     is_repeated: bool = False
     contains: tuple[Contains, ...] = ()
-    excluded: tuple[Any, ...] = ()
+    excluded: frozenset[Hashable] = frozenset()
     opaque: Opaques = NOTHING
     kind: ClassVar[str] = "array"
 
@@ -60,10 +60,10 @@ class Array:
     def holds(self, value: Any, search: Search) -> bool | None:
         if len(value) < self.low or (self.high is not None and len(value) > self.high):
             return False
-        is_repeated = any(among(item, value[:index]) for index, item in enumerate(value))
+        is_repeated = len(marks(value)) < len(value)
         if (self.is_unique and is_repeated) or (self.is_repeated and not is_repeated):
             return False
-        if among(value, self.excluded):
+        if mark(value) in self.excluded:
             return False
         answers = {search.allows(self.at(index), item) for index, item in enumerate(value)}
         for one in self.contains:

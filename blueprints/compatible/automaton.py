@@ -13,6 +13,7 @@ from functools import lru_cache
 
 MAX_STATES = 1_000  # of one automaton: `{0,100000}` is left undecided
 MAX_WALKED = 4_000  # positions of the walk; about 50 ms
+MAX_BUT = 50  # texts that are passed over
 _LAST = 0x10FFFF
 _SURROGATES = (0xD800, 0xDFFF)  # in no JSON text
 
@@ -297,8 +298,8 @@ def shortest(
     for wide in (False, True):
         machines = [_machine(pattern, wide) for pattern in (*matched, *unmatched)]
         known = [machine for machine in machines if machine is not None]
-        if any(len(text) > MAX_STATES - 1 for text in but):
-            proved, but = False, [text for text in but if len(text) < MAX_STATES]
+        if len(but) > MAX_BUT or any(len(text) >= MAX_STATES for text in but):
+            proved, but = False, [text for text in but[:MAX_BUT] if len(text) < MAX_STATES]
         found = _walk(
             [machine for machine in machines[: len(matched)] if machine is not None],
             [m for m in machines[len(matched) :] if m is not None] + [_literal(text) for text in but],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor, lcm
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from blueprints.compatible.answer import EMPTY, Answer, unknown
 from blueprints.compatible.shape import NOTHING, Opaques, checked
-from blueprints.compatible.values import among, exact, written
+from blueprints.compatible.values import exact, mark, written
 
 if TYPE_CHECKING:
     from blueprints.compatible.search import Search
@@ -29,7 +29,7 @@ class Numbers:
     high_open: bool = False
     multiples: frozenset[Fraction] = frozenset()
     not_multiples: frozenset[Fraction] = frozenset()
-    excluded: tuple[Any, ...] = ()
+    excluded: frozenset[Hashable] = frozenset()
     opaque: Opaques = NOTHING
     kind: ClassVar[str] = "number"
 
@@ -43,7 +43,7 @@ class Numbers:
         )
 
     def holds(self, value: Any, search: Search) -> bool | None:
-        return self.within(exact(value)) and not among(value, self.excluded)
+        return self.within(exact(value)) and mark(value) not in self.excluded
 
     def find(self, search: Search) -> Answer:
         step = self.step
@@ -72,9 +72,7 @@ class Numbers:
         return found
 
     def _allows(self, number: Fraction) -> bool:
-        return self.within(number) and not any(
-            not isinstance(value, bool) and exact(value) == number for value in self.excluded
-        )
+        return self.within(number) and (self.kind, number) not in self.excluded
 
     def _multiples(self, step: Fraction) -> tuple[list[Fraction], bool]:
         """Return the multiples next to zero, and whether these are all."""
@@ -85,11 +83,12 @@ class Numbers:
             near = low
         count = None if low is None or high is None else high - low + 1
         found = []
-        for offset in range(TRIED):
+        most = TRIED + len(self.excluded)
+        for offset in range(most):
             for place in {near + offset, near - offset}:
                 if (low is None or place >= low) and (high is None or place <= high):
                     found.append(place * step)
-        return sorted(found, key=lambda n: (abs(n), n < 0)), count is not None and count <= TRIED // 2
+        return sorted(found, key=lambda n: (abs(n), n < 0)), count is not None and count <= most // 2
 
     def _points(self) -> Iterator[Fraction]:
         low = self.low if self.low is not None else (self.high or Fraction(0)) - 10

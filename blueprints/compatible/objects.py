@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +11,7 @@ from blueprints.compatible.document import Undecidable
 from blueprints.compatible.node import ANY, NEVER, Node, Part
 from blueprints.compatible.shape import NOTHING, Finite, Opaques, Shape, checked
 from blueprints.compatible.text import Text
-from blueprints.compatible.values import among
+from blueprints.compatible.values import mark, marks
 
 if TYPE_CHECKING:
     from blueprints.compatible.search import Search
@@ -54,7 +54,7 @@ class Object:
     names: Node = ANY
     some: tuple[Some, ...] = ()
     is_open: bool = False
-    excluded: tuple[Any, ...] = ()
+    excluded: frozenset[Hashable] = frozenset()
     opaque: Opaques = NOTHING
     kind: ClassVar[str] = "object"
 
@@ -78,7 +78,7 @@ class Object:
     def holds(self, value: Any, search: Search) -> bool | None:
         if len(value) < self.low or (self.high is not None and len(value) > self.high):
             return False
-        if any(name not in value for name in self.required) or among(value, self.excluded):
+        if any(name not in value for name in self.required) or mark(value) in self.excluded:
             return False
         answers = {search.allows(self.at(name, search), item) for name, item in value.items()}
         if self.names.parts:
@@ -185,7 +185,7 @@ def _names(
         shape,
         patterns=shape.patterns | matched,
         not_patterns=shape.not_patterns | unmatched,
-        excluded=(*shape.excluded, *but),
+        excluded=shape.excluded | marks(but),
     )
     if not text.patterns and not text.opaque:
         for name in FRESH:
@@ -301,7 +301,11 @@ def _fields(
         if schema is True or schema == {}:
             continue
         here = shape.at(name, search)
-        is_tag = name in shape.required and isinstance(schema, Mapping) and not {"const", "enum"}.isdisjoint(schema)
+        is_tag = (
+            name in shape.required
+            and isinstance(schema, Mapping)
+            and not {"const", "enum"}.isdisjoint(schema)
+        )
         if is_tag and search.find(here & node).is_empty:
             return [shape]  # another alternative
         if search.find(here & node.negated()).is_empty:

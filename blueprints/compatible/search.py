@@ -22,7 +22,7 @@ from blueprints.compatible.objects import Object
 from blueprints.compatible.proof import Proof
 from blueprints.compatible.shape import Finite, Opaque, Shape, with_opaque
 from blueprints.compatible.text import Text
-from blueprints.compatible.values import among, kind_of
+from blueprints.compatible.values import kind_of, mark, marks
 
 STEPS = 40_000  # keywords met with shapes; some 0.5 s, which only a schema made to hang reaches
 _NEVER_MET = 1 << 30
@@ -168,6 +168,8 @@ class Search:
             return shapes
         if isinstance(schema, bool):
             return shapes if schema != part.negated else []
+        if not isinstance(schema, Mapping):
+            return _doubted(shapes, part, "", schema, "what a schema means that is none")
         if part.key in self._level:
             raise Undecidable("what a schema means that refers to itself")
         try:
@@ -264,20 +266,20 @@ def _sure(shape: Shape, value: Any, search: Search) -> bool | None:
 
 def without(shape: Shape, values: tuple[Any, ...]) -> Shape | None:
     """Return a shape less some values of its kind; the very same where it has none of them."""
+    barred = marks(value for value in values if kind_of(value) == shape.kind)
     if isinstance(shape, Finite):
-        kept = tuple(value for value in shape.values if not among(value, values))
+        kept = tuple(value for value in shape.values if mark(value) not in barred)
         return shape if len(kept) == len(shape.values) else replace(shape, values=kept) if kept else None
-    new = tuple(v for v in values if kind_of(v) == shape.kind and not among(v, shape.excluded))
-    return replace(cast(Any, shape), excluded=shape.excluded + new) if new else shape
+    return shape if barred <= shape.excluded else replace(cast(Any, shape), excluded=shape.excluded | barred)
 
 
 def only(shape: Shape, values: tuple[Any, ...], search: Search) -> Shape | None:
     """Return a shape of a few values only."""
-    kept: list[Any] = []
-    for value in values:
-        is_kept = kind_of(value) == shape.kind and shape.holds(value, search) is not False
-        if is_kept and not among(value, kept):
-            kept.append(value)
+    known = {mark(value): value for value in reversed(values) if kind_of(value) == shape.kind}
+    if isinstance(shape, Finite):
+        kept = [value for value in shape.values if mark(value) in known]
+    else:
+        kept = [value for value in reversed(known.values()) if shape.holds(value, search) is not False]
     return Finite(shape.kind, tuple(kept), opaque=shape.opaque) if kept else None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from blueprints.compatible.answer import EMPTY, Answer, found, unknown
+from blueprints.compatible.values import mark, marks
 
 if TYPE_CHECKING:
     from blueprints.compatible.search import Search
@@ -35,8 +36,8 @@ class Shape(Protocol):
     def kind(self) -> str: ...
 
     @property
-    def excluded(self) -> tuple[Any, ...]:
-        """Values that are not allowed."""
+    def excluded(self) -> frozenset[Hashable]:
+        """The marks of values that are not allowed."""
         ...
 
     @property
@@ -60,7 +61,7 @@ class Finite:
 
     kind: str
     values: tuple[Any, ...]
-    excluded: tuple[Any, ...] = ()
+    excluded: frozenset[Hashable] = frozenset()
     opaque: Opaques = NOTHING
 
     def find(self, search: Search) -> Answer:
@@ -69,9 +70,7 @@ class Finite:
         return checked(self, self.values[0], search)
 
     def holds(self, value: Any, search: Search) -> bool | None:
-        from blueprints.compatible.values import among
-
-        return among(value, self.values)
+        return mark(value) in marks(self.values)
 
 
 def checked(shape: Shape, value: Any, search: Search) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,12 +10,12 @@ from blueprints.compatible import automaton
 from blueprints.compatible.answer import EMPTY, Answer, unknown
 from blueprints.compatible.formats import EXAMPLES, LENGTHS, UNCHECKED, implies
 from blueprints.compatible.shape import NOTHING, Opaque, Opaques, checked, with_opaque
-from blueprints.compatible.values import among
+from blueprints.compatible.values import mark
 
 if TYPE_CHECKING:
     from blueprints.compatible.search import Search
 
-LONGEST = 2_000  # characters of a text that is made up
+LONGEST = 5_000  # characters of a text that is made up
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Text:
     not_patterns: frozenset[str] = frozenset()
     formats: frozenset[str] = frozenset()
     not_formats: frozenset[str] = frozenset()
-    excluded: tuple[Any, ...] = ()
+    excluded: frozenset[Hashable] = frozenset()
     opaque: Opaques = NOTHING
     kind: ClassVar[str] = "string"
 
@@ -41,7 +41,7 @@ class Text:
             *(search.proof.has_format(name, value) for name in self.formats),
             *(_not(search.proof.has_format(name, value)) for name in self.not_formats),
         ]
-        if False in answers or among(value, self.excluded):
+        if False in answers or mark(value) in self.excluded:
             return False
         return None if None in answers else True
 
@@ -66,7 +66,7 @@ class Text:
     def _candidates(self, low: int, high: int | None) -> Iterator[str | None]:
         """Yield texts that may do; None where it is proved that none does."""
         if self.patterns or self.not_patterns:
-            texts = [text for text in self.excluded if isinstance(text, str)]
+            texts = [one[1] for one in self.excluded if isinstance(one, tuple)]
             is_open = False
             for text in automaton.shortest(
                 sorted(self.patterns), sorted(self.not_patterns), low, high, texts
@@ -78,14 +78,17 @@ class Text:
                 yield None
                 return
         for name in self.formats:
-            yield from EXAMPLES.get(name, ())
+            for example in EXAMPLES.get(name, ()):
+                yield example
+                if len(example) < low <= LONGEST:
+                    yield example + "a" * (low - len(example))
         if low <= LONGEST:
             for text in ("x", "", " ", "0", "a", "b", "-", "é", "\\", "%", "a b", "A1"):
                 yield text + "x" * (low - len(text)) if len(text) < low else text
             if not (self.patterns or self.not_patterns or self.formats or self.not_formats):
                 for index in range(len(self.excluded) + 1):
                     yield f"{index}".rjust(max(low, 1), "x")
-                if high == 0 and "" in self.excluded:
+                if high == 0 and ("string", "") in self.excluded:
                     yield None
 
     def _question(self) -> str:

@@ -1,8 +1,8 @@
-"""JSON values as JSON Schema sees them: their kinds, and which are the same."""
+"""JSON values as JSON Schema sees them: their kinds, and what tells which are the same."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -22,21 +22,19 @@ def kind_of(value: Any) -> str:
     return "array" if isinstance(value, list) else "object"
 
 
-def same(one: Any, other: Any) -> bool:
-    """Return whether two values are one: 1 is 1.0 and is not true."""
-    kind = kind_of(one)
-    if kind != kind_of(other):
-        return False
+def mark(value: Any) -> Hashable:
+    """Return what two values share if they are one and the same: 1 is 1.0 and is not true."""
+    kind = kind_of(value)
     if kind == "array":
-        return len(one) == len(other) and all(map(same, one, other))
+        return (kind, *map(mark, value))
     if kind == "object":
-        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
-    return bool(one == other)
+        return (kind, frozenset((name, mark(one)) for name, one in value.items()))
+    return (kind, value)
 
 
-def among(value: Any, values: Sequence[Any]) -> bool:
-    """Return whether a value is one of several."""
-    return any(same(value, other) for other in values)
+def marks(values: Iterable[Any]) -> frozenset[Hashable]:
+    """Return the marks of several values, to ask whether another is among them."""
+    return frozenset(map(mark, values))
 
 
 def exact(number: float) -> Fraction:

@@ -57,6 +57,8 @@ def value_text(value: Any) -> str:
 
 def _range(shape: Numbers) -> str:
     words = []
+    if shape.low is not None and shape.low == shape.high:
+        return f" {_number(shape.low)}"
     if shape.low is not None:
         words.append(f"{'above' if shape.low_open else 'of at least'} {_number(shape.low)}")
     if shape.high is not None:
@@ -74,13 +76,19 @@ def _number(number: Fraction) -> str:
 
 def _text(shape: Text, is_full: bool) -> str:
     formats = sorted(shape.formats)
-    words = either(f"a {name}" if name[0] not in "aeiou" else f"an {name}" for name in formats)
+    words = either(f"a {name}" if name[0] not in "aeio" else f"an {name}" for name in formats)
     if not is_full:
         return words or "a string"
     more = _count(shape.low, shape.high, "character")
-    more += "".join(f" that matches {value_text(pattern)}" for pattern in sorted(shape.patterns))
-    more += "".join(f" that does not match {value_text(pattern)}" for pattern in sorted(shape.not_patterns))
+    if shape.not_patterns:
+        more += f" that does not match {_patterns(shape.not_patterns, 'or')}"
+    elif shape.patterns:
+        more += f" that matches {_patterns(shape.patterns, 'and')}"
     return (words or ("a string" if more else "any string")) + more
+
+
+def _patterns(patterns: Iterable[str], joint: str) -> str:
+    return f" {joint} ".join(value_text(pattern) for pattern in sorted(patterns))
 
 
 def _count(low: int, high: int | None, of: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from blueprints.compatible import misfits
+from blueprints.compatible import compare
 from blueprints.diagnostics import Mark
 from blueprints.expressions import ExpressionError, parse
 from blueprints.lint.draft import Draft, TopicDraft
@@ -52,12 +52,21 @@ def _compare(
 ) -> None:
     if written is None or accepted is None:
         return
-    for misfit in misfits(written, accepted):
+    found = compare(written, accepted)
+    if found.fits:
+        return
+    ends = _titled(writer, written), _titled(reader, accepted)
+    for misfit in found.misfits:
         field = f"field '{misfit.field}'" if misfit.path else "the data"
-        message = (
-            f"{_titled(writer, written)} does not fit {_titled(reader, accepted)}: {field} {misfit.reason}"
-        )
+        message = f"{ends[0]} does not fit {ends[1]}: {field} {misfit.reason}; for example {misfit.example}"
         draft.error(mark, "incompatible-contract", message)
+    for doubt in found.undecided:
+        where = f"of field '{doubt.field}' " if doubt.path else ""
+        message = (
+            f"{ends[0]} may not fit {ends[1]}: {where}it cannot be told {doubt.reason}; give both ends one contract "
+            "to be sure, or let 'on-invalid' say what becomes of such events"
+        )
+        draft.warning(mark, "undecided-contract", message)
 
 
 def _titled(name: str, schema: Mapping[str, Any]) -> str:

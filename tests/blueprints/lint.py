@@ -17,10 +17,12 @@ def lint(folder: Path, text: str, environ=None, overlays=()):
 
 
 def diagnose(folder: Path, text: str, environ=None, overlays=()):
-    """Return the problems of a text; contracts `departure` and `open` lie beside it."""
+    """Return the problems of a text; contracts `departure`, `open` and `loose` lie beside it."""
     (folder / "contracts").mkdir(exist_ok=True)
     (folder / "contracts" / "departure.json").write_text(json.dumps(FLIGHT))
     (folder / "contracts" / "open.json").write_text('{"type": "object"}')
+    loose = {**FLIGHT, "properties": {**FLIGHT["properties"], "distance": {}}}
+    (folder / "contracts" / "loose.json").write_text(json.dumps(loose))
     path = folder / "app.yaml"
     path.write_text(textwrap.dedent(text).lstrip("\n"))
     files = []

@@ -1,4 +1,5 @@
-"""Made-up JSON Schemas, their neighbours, and events of them: from one source of randomness, so that all can be replayed.
+"""Made-up JSON Schemas, their neighbours, and events of them: from one source of randomness, so that all can be
+replayed.
 
 A writer's objects always say whether there may be other fields, so that what is written is what the schema says.
 """
@@ -11,7 +12,19 @@ from random import Random
 from typing import Any
 
 NAMES = ["a", "b", "c", "ab", "kind"]
-WORDS = ["a", "b", "ab", "abc", "", "x1", "é", "2020-01-01", "2020-01-01T00:00:00Z", "a@example.org", "192.0.2.1"]
+WORDS = [
+    "a",
+    "b",
+    "ab",
+    "abc",
+    "",
+    "x1",
+    "é",
+    "2020-01-01",
+    "2020-01-01T00:00:00Z",
+    "a@example.org",
+    "192.0.2.1",
+]
 PATTERNS = ["^a", "b$", "^[a-z]+$", "^[a-z0-9]{1,3}$", "^(a|b|ab)$", "x", "^\\d+$", "^.{2,}$"]
 FORMATS = ["date", "date-time", "uuid", "email", "ipv4", "uri", "uri-reference", "binary", "unheard-of"]
 NUMBERS = [-2, -1, 0, 1, 2, 3, 5, 10, 0.5, 1.5, 2.5]
@@ -49,7 +62,9 @@ def _schema(random: Random, depth: int) -> Made:
     if depth > 0 and roll < 0.3:
         return _combined(random, depth)
     kinds = [_number, _number, _text, _text, _constant, _plain]
-    return random.choice(kinds + ([_object, _object, _object, _array, _array] if depth > 0 else []))(random, depth)
+    return random.choice(kinds + ([_object, _object, _object, _array, _array] if depth > 0 else []))(
+        random, depth
+    )
 
 
 def _combined(random: Random, depth: int) -> Made:
@@ -58,9 +73,16 @@ def _combined(random: Random, depth: int) -> Made:
         case "not":
             return {**_loose(random, depth), "not": branches[0]}
         case "if":
-            return {**_loose(random, depth), "if": branches[0], "then": branches[-1], "else": _schema(random, 0)}
+            return {
+                **_loose(random, depth),
+                "if": branches[0],
+                "then": branches[-1],
+                "else": _schema(random, 0),
+            }
         case "tagged":
-            return {"oneOf": [_tagged(random, depth, tag) for tag in random.sample("abcd", random.randint(1, 3))]}
+            return {
+                "oneOf": [_tagged(random, depth, tag) for tag in random.sample("abcd", random.randint(1, 3))]
+            }
         case word:
             return {word: branches} | (_loose(random, depth) if random.random() < 0.3 else {})
 
@@ -176,7 +198,12 @@ def _places(holder: Any) -> Iterator[tuple[Any, Any]]:
     for key, value in list(items):
         if key in ("enum", "const", "required", "type", "dependentRequired"):
             continue
-        if isinstance(value, dict) and key in ("properties", "$defs", "patternProperties", "dependentSchemas"):
+        if isinstance(value, dict) and key in (
+            "properties",
+            "$defs",
+            "patternProperties",
+            "dependentSchemas",
+        ):
             yield from _places(value)
         elif isinstance(value, dict | bool) and key != "uniqueItems":
             yield holder, key
@@ -191,19 +218,26 @@ def _changed(random: Random, made: Made) -> Made:
         return {"anyOf": [made, _schema(random, 0)]} if random.random() < 0.5 else _schema(random, 1)
     words = [word for word in made if word not in ("$defs", "$ref", "additionalProperties")]
     if not words or random.random() < 0.2:
-        return {**made, random.choice(["minimum", "minLength", "minItems", "minProperties"]): random.randint(0, 2)}
+        return {
+            **made,
+            random.choice(["minimum", "minLength", "minItems", "minProperties"]): random.randint(0, 2),
+        }
     word = random.choice(words)
     if random.random() < 0.3 and word != "properties":
         return {other: value for other, value in made.items() if other != word}
     value = made[word]
     tuned: dict[str, Callable[[], Any]] = {
-        "type": lambda: random.choice(["integer", "number", "string", "null", [value, "null"]])
-        if isinstance(value, str)
-        else value[:1],
+        "type": lambda: (
+            random.choice(["integer", "number", "string", "null", [value, "null"]])
+            if isinstance(value, str)
+            else value[:1]
+        ),
         "pattern": lambda: random.choice(PATTERNS),
         "format": lambda: random.choice(FORMATS),
         "enum": lambda: value[1:] or [None] if random.random() < 0.5 else [*value, "z"],
-        "required": lambda: value[1:] if random.random() < 0.5 else list(dict.fromkeys([*value, random.choice(NAMES)])),
+        "required": lambda: (
+            value[1:] if random.random() < 0.5 else list(dict.fromkeys([*value, random.choice(NAMES)]))
+        ),
     }
     if word in tuned:
         return {**made, word: tuned[word]()}
@@ -244,11 +278,15 @@ def _event(random: Random, root: Any, made: Any, depth: int) -> Any:
         case "boolean":
             return random.random() < 0.5
         case "integer" | "number" as name:
-            bounds = [value for word, value in made.items() if "im" in word and isinstance(value, int | float)]
+            bounds = [
+                value for word, value in made.items() if "im" in word and isinstance(value, int | float)
+            ]
             near = random.choice([*bounds, *bounds, *NUMBERS]) + random.choice([0, 0, 1, -1, 0.5, -0.5])
             return int(near) if name == "integer" or near == int(near) else near
         case "string":
-            return random.choice([*WORDS, *WORDS, "aaa", "x" * 11, "00000000-0000-4000-8000-000000000000", "12", "uri:a"])
+            return random.choice(
+                [*WORDS, *WORDS, "aaa", "x" * 11, "00000000-0000-4000-8000-000000000000", "12", "uri:a"]
+            )
         case "array":
             return _list(random, root, made, depth)
     return _fields(random, root, made, depth)
@@ -257,7 +295,10 @@ def _event(random: Random, root: Any, made: Any, depth: int) -> Any:
 def _list(random: Random, root: Any, made: Any, depth: int) -> list[Any]:
     first = made.get("prefixItems", [])
     length = max(made.get("minItems", 0), 0) + random.randint(0, 2)
-    items = [_event(random, root, first[i] if i < len(first) else made.get("items", True), depth + 1) for i in range(length)]
+    items = [
+        _event(random, root, first[i] if i < len(first) else made.get("items", True), depth + 1)
+        for i in range(length)
+    ]
     if items and "contains" in made:
         items[random.randrange(len(items))] = _event(random, root, made["contains"], depth + 1)
     return items
@@ -267,10 +308,15 @@ def _fields(random: Random, root: Any, made: Any, depth: int) -> dict[str, Any]:
     fields = made.get("properties", {})
     required = made.get("required", [])
     value = {
-        name: _event(random, root, of, depth + 1) for name, of in fields.items() if name in required or random.random() < 0.5
+        name: _event(random, root, of, depth + 1)
+        for name, of in fields.items()
+        if name in required or random.random() < 0.5
     }
     more = made.get("additionalProperties", True)
-    for name in [*(name for name in required if name not in fields), *random.sample([*NAMES, "x", "zzzzz"], 1)]:
+    for name in [
+        *(name for name in required if name not in fields),
+        *random.sample([*NAMES, "x", "zzzzz"], 1),
+    ]:
         if name not in value and more is not False and (name in required or random.random() < 0.4):
             value[name] = _event(random, root, more, depth + 1)
     return value

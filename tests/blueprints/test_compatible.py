@@ -92,16 +92,14 @@ def test_what_fits_is_let_through(writer, reader):
     [
         (of(float), of(int), ["field may be a number, but an integer is wanted"]),
         (of(int | None), of(int), ["field may be null, but an integer is wanted"]),
-        (of(int | None, None), of(int), ["field is wanted, but may be absent",
-                                         "field may be null, but an integer is wanted"]),
+        (of(int | None, None), of(int), ["field is wanted, but may be absent; may be null, but an integer is wanted"]),
         (of(str), of(int), ["field may be a string, but an integer is wanted"]),
         (of(int | str), of(int), ["field may be a string, but an integer is wanted"]),
         (of(Literal["a", "c"]), of(Literal["a", "b"]), ["field may be 'c', but 'a' or 'b' is wanted"]),
         (of(str), of(Literal["a", "b"]), ["field may be any string, but 'a' or 'b' is wanted"]),
-        (of(str | None), of(Literal["a"]), ["field may be any string, but 'a' is wanted",
-                                            "field may be null, but 'a' is wanted"]),
-        (of(Literal[1]), of(Literal[True]), ["field may be 1, but True is wanted"]),
-        (of(Literal["a"]), of(int), ["field may be a string, but an integer is wanted"]),
+        (of(str | None), of(Literal["a"]), ["field may be any string or null, but 'a' is wanted"]),
+        (of(Literal[1]), of(Literal[True]), ["field may be 1, but true is wanted"]),
+        (of(Literal["a"]), of(int), ["field may be 'a', but an integer is wanted"]),
         (create_model("A", other=(int, ...)), of(int), ["field is wanted, but is not written"]),
         (create_model("A"), of(int), ["field is wanted, but may be absent"]),
         ({"type": "object", "properties": {"field": {"type": "integer"}}}, of(int),
@@ -116,7 +114,7 @@ def test_what_fits_is_let_through(writer, reader):
         (Node, OtherNode, ["value may be an integer, but a string is wanted"]),
         (of(int, 5), of(int), ["field is wanted, but may be absent"]),
         ({"type": "integer"}, {"type": "object"}, ["may be an integer, but an object is wanted"]),
-        (of(int), {"type": "object", "properties": {"field": False}}, ["field is not accepted"]),
+        (of(int), {"type": "object", "properties": {"field": False}}, ["field is written, but is not accepted"]),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_names_the_field_and_the_reason(writer, reader, expected):
@@ -134,7 +132,7 @@ VALUES = {
 }  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(
     st.dictionaries(st.sampled_from("abc"), KINDS, min_size=1),
     st.dictionaries(st.sampled_from("abc"), KINDS),

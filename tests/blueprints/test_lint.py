@@ -412,14 +412,32 @@ PROBLEMS = {
             "9:20 import-failed: there is no module 'no.such.module'",
             "10:19 import-failed: there is no module 'colonless'",
             "14:36 incompatible-contract: the contract 'o' does not fit features.in (Features): "
-            "field 'carrier' is wanted, but may be absent",
+            "field 'carrier' is wanted, but may be absent; for example {}",
             "14:36 incompatible-contract: the contract 'o' does not fit features.in (Features): "
-            "field 'distance' is wanted, but may be absent",
+            "field 'distance' is wanted, but may be absent; for example {}",
             "15:36 incompatible-contract: features.out (Features) does not fit the contract 'd': "
-            "field 'delay' is wanted, but is not written",
+            "field 'delay' is wanted, but is not written; for example "
+            '{"carrier": "x", "distance": 0}',
             "15:36 incompatible-contract: features.out (Features) does not fit the contract 'd': "
-            "field 'distance' may be a number, but an integer is wanted",
+            "field 'distance' may be a number, but an integer is wanted; for example "
+            '{"distance": 0.5, …}',
             "16:34 bad-value: there is no contract 'missing'; name it under 'contracts'",
+        ],
+    ),
+    "what a contract leaves open is not decided, and said once for each field": (
+        """
+        name: a
+        contracts:
+          l: { json-schema: contracts/loose.json }
+        streamlets:
+          features: { use: features }
+        topics:
+          t: { external: true, consumers: [features.in], contract: l }
+        """,
+        [
+            "7:36 warning undecided-contract: the contract 'l' may not fit features.in (Features): of field "
+            "'distance' it cannot be told whether it is a number: the writer's contract leaves open what it is; "
+            "give both ends one contract to be sure, or let 'on-invalid' say what becomes of such events",
         ],
     ),
     "keys are CEL": (

@@ -268,7 +268,7 @@ def test_annotations_that_do_not_fit_name_both_ports_the_field_and_the_reason(fo
     assert main.run(["verify", "edges.yaml"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "edges.yaml:9:68: error incompatible-contract: features.out (Features) does not fit strict.in (Strict): "
-        "field 'degrees' may be null, but a number is wanted"
+        "field 'degrees' may be null, but a number is wanted; for example {\"degrees\": null, …}"
     ]
 
 
