@@ -27,6 +27,7 @@ Path = tuple[str, ...]
 Place = tuple[str | int, ...]
 Embed = Callable[[Any], Any]
 _NO_EVENT = object()
+WALKED_STEPS = 20  # what a place costs of the steps that there are: some 2,000 places
 HOPS = 16  # references followed one after another
 
 
@@ -67,8 +68,8 @@ class _Walk:
         self.reader = Node([Part(Document(reader), reader)])
         self.misfits: dict[Path, Misfit] = {}
         self.doubts: dict[Path, Undecided] = {}
-        self._seen: set[Hashable] = set()
-        self._again = False
+        self._walked: set[Hashable] = set()  # places under way; met again, they are of a recursive model
+        self._met: list[Hashable] = []
 
     def result(self) -> Compatibility:
         doubts = (doubt for path, doubt in self.doubts.items() if path not in self.misfits)
@@ -99,10 +100,12 @@ class _Walk:
         if self.search.find(writer & reader.negated()).is_empty:
             return
         key = (writer.key, reader.key)
-        if key in self._seen:
-            self._again = True  # a recursive model: reported further up
+        if key in self._walked:
+            self._met.append(key)  # reported further up
             return
-        self._seen.add(key)
+        self.search.spend(WALKED_STEPS)
+        self._walked.add(key)
+        before, self._met, outer = self._told(), [], self._met
         try:
             accepted = self.search.shapes(reader)
             if accepted and _is_anything(writer):
@@ -110,11 +113,18 @@ class _Walk:
                 self.doubt(path, f"whether it is {wanted}: the writer's contract leaves open what it is")
                 return
             self._alternatives(writer, reader, path, place, embed)
+            if key in self._met and before == self._told():
+                self._alternatives(writer, reader, path, place, embed, is_deep=False)
         except Undecidable as exc:
             self.doubt(path, str(exc))
+        finally:
+            self._walked.discard(key)
+            self._met = outer + [other for other in self._met if other != key]
 
-    def _alternatives(self, writer: Node, reader: Node, path: Path, place: Place, embed: Embed) -> None:
-        """Hold each alternative of the writer against those of the reader."""
+    def _alternatives(
+        self, writer: Node, reader: Node, path: Path, place: Place, embed: Embed, is_deep: bool = True
+    ) -> None:
+        """Hold each alternative of the writer against those of the reader; further in first, where that is asked."""
         search = self.search
         accepted = search.shapes(reader)
         strange: list[str] = []
@@ -128,7 +138,7 @@ class _Walk:
             if answer.is_empty:
                 continue
             alike = [other for other in accepted if other.kind == shape.kind]
-            if alike and self._deeper(shape, alike, path, place, embed):
+            if alike and is_deep and self._deeper(shape, alike, path, place, embed):
                 continue
             if not answer.is_found:
                 self.doubt(path, answer.why)
@@ -144,7 +154,7 @@ class _Walk:
         wanted, refused_words = nouns(accepted, is_full), either(strange)
         if not accepted:
             reason = "is written, but is not accepted" if path else "is not accepted"
-        elif refused_words == wanted:
+        elif not set(strange).isdisjoint(noun(one, is_full) for one in accepted):
             reason = f"may be {value_text(example.value)}, which is not accepted"
         else:
             reason = f"may be {refused_words}, but {wanted} is wanted"
@@ -152,7 +162,7 @@ class _Walk:
 
     def _deeper(self, shape: Shape, alike: Sequence[Shape], path: Path, place: Place, embed: Embed) -> bool:
         """Return whether what does not fit was found further in."""
-        before, self._again = self._told(), False
+        before, met = self._told(), len(self._met)
         if isinstance(shape, Object):
             others = [other for other in alike if isinstance(other, Object)]
             fitting = [other for other in others if not self._tags(shape, other)]
@@ -162,7 +172,7 @@ class _Walk:
                 self._strange_tag(shape, others, path, place, embed)
         elif isinstance(shape, Array) and len(alike) == 1 and isinstance(alike[0], Array):
             self._arrays(shape, alike[0], path, place, embed)
-        return self._again or before != self._told()
+        return len(self._met) > met or before != self._told()
 
     def _told(self) -> tuple[int, list[str]]:
         return len(self.doubts), [misfit.reason for misfit in self.misfits.values()]

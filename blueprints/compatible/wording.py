@@ -9,6 +9,7 @@ from typing import Any
 
 from blueprints.compatible.arrays import Array
 from blueprints.compatible.numbers import Numbers
+from blueprints.compatible.objects import Object
 from blueprints.compatible.shape import Finite, Shape
 from blueprints.compatible.text import Text
 from blueprints.compatible.values import written
@@ -41,6 +42,8 @@ def noun(shape: Shape, is_full: bool = False) -> str:
             " with an item twice" if shape.is_repeated else " of different items" if shape.is_unique else ""
         )
         return "a list" + _count(shape.low, shape.high, "item") + twice
+    if isinstance(shape, Object) and is_full:
+        return "an empty object" if shape.high == 0 else "an object" + _count(shape.low, shape.high, "field")
     return _NOUNS[shape.kind]
 
 

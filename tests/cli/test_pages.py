@@ -151,6 +151,8 @@ def folder(tmp_path):
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "departure.json").write_text(json.dumps(FLIGHT))
     (tmp_path / "contracts" / "reading.json").write_text('{"type": "object", "properties": {}}')
+    loose = {**FLIGHT, "properties": {"carrier": {"type": "string"}, "distance": {}}}
+    (tmp_path / "contracts" / "loose.json").write_text(json.dumps(loose))
     yield tmp_path
     sys.path[:] = path
     for name in set(sys.modules) - modules:
