@@ -59,6 +59,10 @@ class StreamletType(Protocol):
         """Return the JSON Schema of `with`; descriptions are the documentation."""
         ...
 
+    def may_hold_secrets(self) -> bool:
+        """Return whether an option, however deep, may be a secret; without any, the schema need not be made."""
+        ...
+
     def check_options(self, options: Mapping[str, Any], base_dir: Path) -> Sequence[OptionProblem]:
         """Return the problems of the options alone: unknown-option, missing-option, bad-option, deprecated-option."""
         ...

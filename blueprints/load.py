@@ -111,8 +111,7 @@ def _misindented(
         if found is None:
             continue
         fault, text = found
-        key = source.lines[fault.line - 1].strip().partition(":")[0]
-        message = f"'{key[:60]}' does not belong here: it is {fault.message}"
+        message = f"this does not belong here: it is {fault.message}"
         return Diagnostic(Mark(file, fault.line, fault.column), "misplaced-field", message), parse(text, file)
     return None
 

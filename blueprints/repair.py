@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -205,6 +206,13 @@ def _indents(part: list[str], index: int, usual: Counter[int]) -> Iterator[_Repa
         yield _Repair(index, " " * indent + bare, 0 if has_tab else here, message, cost)
 
 
+@cache
+def _words() -> frozenset[str]:
+    from blueprints.model import LEVELS
+
+    return frozenset(field.name for level in LEVELS for field in level.fields)
+
+
 def _colons(line: str, index: int) -> Iterator[_Repair]:
     for begin in [0, *(found.end() for found in re.finditer(r"[{,]\s*", line))]:
         key = _KEY.match(line, begin)
@@ -214,17 +222,17 @@ def _colons(line: str, index: int) -> Iterator[_Repair]:
         if rest.startswith(": ") or rest == ":":
             continue
         column = key.start(2)
+        # Only a word of the language is shown: any other may be the value of a secret.
+        name = f"'{key[2]}' is a key" if key[2] in _words() else "a key"
         if (inner := _INNER.match(rest)) and begin == 0:
             repaired = line[: key.end() + inner.end(1)] + "{ " + rest[inner.end(1) :]
-            yield _Repair(
-                index, repaired, column, f"'{key[2]}' has a second key on its line; a '{{' is missing", 3
-            )
+            yield _Repair(index, repaired, column, "a second key on the line of another; a '{' is missing", 3)
         if rest.startswith(":"):
             repaired = line[: key.end() + 1] + " " + rest[1:]
-            yield _Repair(index, repaired, column, f"no blank after '{key[2]}:'; write 'key: value'", 1)
+            yield _Repair(index, repaired, column, "no blank after the colon; write 'key: value'", 1)
         elif rest[:1] in ("", " ", "{", "["):
             repaired = line[: key.end()] + ": " + rest.lstrip()
-            yield _Repair(index, repaired, column, f"'{key[2]}' is a key without ': '; write 'key: value'", 2)
+            yield _Repair(index, repaired, column, f"{name} without ': '; write 'key: value'", 2)
 
 
 _OPENS = {"[": "]", "{": "}"}

@@ -6,14 +6,16 @@ import inspect
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from blueprints.catalog import JsonSchema, OptionProblem, Port, Wiring
 from blueprints.needs import Needs
 from blueprints.suggest import did_you_mean
+from blueprints.units import Duration, Rate, Share, Size
 from streamlets import ports
 from streamlets.component import Component
 
@@ -50,6 +52,10 @@ class Described:
         if self._schema is None:
             self._schema = self._component.options_model.model_json_schema()
         return self._schema
+
+    def may_hold_secrets(self) -> bool:
+        """Return whether an option, however deep, may be a secret: no where every type is known to be none."""
+        return _may_hold_secrets(self._component.options_model, set())
 
     def check_options(self, options: Mapping[str, Any], base_dir: Path) -> Sequence[OptionProblem]:
         """Return every problem of the options alone, one for each place; no value is in a message."""
@@ -159,6 +165,41 @@ def _models(hint: Any) -> list[type[BaseModel]]:
     if isinstance(hint, type) and not typing.get_args(hint):
         return [hint] if issubclass(hint, BaseModel) else []
     return [model for part in typing.get_args(hint) for model in _models(part)]
+
+
+_OPEN = (str, int, float, bool, type(None), Duration, Size, Rate, Share)
+"""Types that are no secret; one that is not known may be."""
+
+
+def _may_hold_secrets(hint: Any, seen: set[type]) -> bool:
+    if isinstance(hint, type) and not typing.get_args(hint):
+        if not issubclass(hint, BaseModel):
+            return hint not in _OPEN
+        if hint in seen:
+            return False
+        seen.add(hint)
+        return any(_is_marked(f) or _may_hold_secrets(f.annotation, seen) for f in hint.model_fields.values())
+    if typing.get_origin(hint) is Literal:
+        return False
+    if typing.get_origin(hint) is Annotated:
+        hint, *marks = typing.get_args(hint)
+        return any(map(_writes_schema, marks)) or _may_hold_secrets(hint, seen)
+    parts = typing.get_args(hint)
+    return not parts or any(_may_hold_secrets(part, seen) for part in parts)
+
+
+def _is_marked(field: FieldInfo) -> bool:
+    """Return whether what a field adds to its type's JSON Schema may say that it is a secret."""
+    extra = field.json_schema_extra or {}
+    return (
+        callable(extra)
+        or bool({"format", "writeOnly"} & extra.keys())
+        or any(map(_writes_schema, field.metadata))
+    )
+
+
+def _writes_schema(mark: Any) -> bool:
+    return hasattr(mark, "__get_pydantic_json_schema__") or (isinstance(mark, FieldInfo) and _is_marked(mark))
 
 
 def _deprecated(model: type[BaseModel], values: Any, path: Path_) -> list[tuple[Path_, str]]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, create_model
 
 from blueprints.catalog import NotFound, OptionProblem, Wiring
 from blueprints.units import Duration
-from streamlets import catalog, imports
+from streamlets import described, imports
 from streamlets.catalog import BUILTIN, Streamlets
 from streamlets.component import Component
 from streamlets.described import Described
@@ -266,17 +265,23 @@ def test_what_is_no_streamlet_is_told_with_what_to_write(folder: Path, name: str
     assert says in message
 
 
-def installed(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str, str]) -> None:
-    entries = []
+def installed(monkeypatch: pytest.MonkeyPatch, site: Path, *points: tuple[str, str, str]) -> None:
+    """Install packages that name a streamlet each."""
     for giver, name, target in points:
-        point = EntryPoint(name, target, "streamlets")
-        object.__setattr__(point, "dist", SimpleNamespace(name=giver))
-        entries.append(point)
-    monkeypatch.setattr(catalog.importlib.metadata, "entry_points", lambda group: entries)
+        info = site / f"{giver}-1.0.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {giver}\nVersion: 1.0\n")
+        with (info / "entry_points.txt").open("a") as file:
+            if not file.tell():
+                file.write("[streamlets]\n")
+            file.write(f"{name} = {target}\n")
+    monkeypatch.syspath_prepend(str(site))
 
 
-def test_another_package_adds_a_streamlet_by_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(monkeypatch, ("acme", "acme-double", "tests.test_catalog:double"))
+def test_another_package_adds_a_streamlet_by_an_entry_point(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed(monkeypatch, tmp_path, ("acme", "acme-double", "tests.test_catalog:double"))
     assert found("acme-double").name == "acme-double"
     assert "acme-double" in Streamlets().names()
     assert not_found("acme-duble")[1].endswith("did you mean 'acme-double'?")
@@ -286,9 +291,10 @@ def double(event: dict[str, Any]) -> dict[str, Any]:
     return event
 
 
-def test_two_of_one_name_are_ambiguous(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_of_one_name_are_ambiguous(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     installed(
         monkeypatch,
+        tmp_path,
         ("acme", "twice", "acme:twice"),
         ("other", "twice", "other:twice"),
         ("acme", "replay", "acme:replay"),
@@ -423,3 +429,37 @@ def test_what_start_up_refuses_is_named_without_its_value() -> None:
         Component("score", Thing).build({"model": "m", "threshold": "hunter2"}, context())
     assert caught.value.code == "bad-option"
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("use", ["console", "detect", "file", "file-sink", "filter", "score", "replay"])
+def test_only_what_may_hold_a_secret_says_so(use: str) -> None:
+    kind = found(use)
+    says_secret = '"writeOnly"' in json.dumps(kind.options_schema())
+    assert kind.may_hold_secrets() or not says_secret
+    if use in ("console", "file", "file-sink", "filter"):
+        assert not kind.may_hold_secrets()
+    if use == "score":
+        assert kind.may_hold_secrets()
+
+
+class Own(BaseModel):
+    plain: str = ""
+
+
+@pytest.mark.parametrize(
+    ("hint", "may"),
+    [
+        (list[Own], False),
+        (dict[str, int | None], False),
+        (Annotated[float, Field(gt=0)], False),
+        (SecretStr, True),
+        (dict[str, list[SecretStr | None]], True),
+        (Annotated[str, Field(json_schema_extra={"format": "password"})], True),
+        (Annotated[str, WithJsonSchema({"type": "string", "writeOnly": True})], True),
+        (Any, True),
+        (Path, True),
+    ],
+)
+def test_a_secret_is_found_however_deep_it_lies(hint: Any, may: bool) -> None:
+    model = create_model("Options", option=(hint, ...))
+    assert described._may_hold_secrets(model, set()) is may

@@ -30,15 +30,19 @@ def _check_options(draft: Draft, streamlet: StreamletDraft) -> None:
     if section.has("with") and section.get("with") is None:
         streamlet.is_sound = False
         return
-    reader = OptionReader(
-        streamlet.schema if streamlet.given.entries else {}, draft.base_dir, draft.error, draft.hide
+    kind = streamlet.type
+    # The schema says which values are secrets and what those from the environment are; it takes milliseconds to make.
+    is_needed = bool(streamlet.given.entries) and (
+        kind.may_hold_secrets() or any(scalar.variables for scalar in scalars(streamlet.given))
     )
+    schema = streamlet.schema if is_needed else {}
+    reader = OptionReader(schema, draft.base_dir, draft.error, draft.hide)
     streamlet.options = reader.read(streamlet.given)
     if reader.spoiled:
         streamlet.is_sound = False
     draft.secrets |= reader.secrets
     draft.known |= reader.known
-    kind, options = streamlet.type, streamlet.options
+    options = streamlet.options
     problems = draft.ask(streamlet, "options", lambda: kind.check_options(options, draft.base_dir))
     for problem in sifted(streamlet.given, problems):
         report_problem(draft, streamlet, problem, reader)

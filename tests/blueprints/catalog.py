@@ -144,6 +144,9 @@ class Kind:
     def options_schema(self) -> dict[str, Any]:
         return _schema(self._options)
 
+    def may_hold_secrets(self) -> bool:
+        return True
+
     def check_options(self, options: Mapping[str, Any], base_dir: Path) -> Sequence[OptionProblem]:
         problems = []
         try:

@@ -65,7 +65,7 @@ topics:
             "topics:",
             "  topics:",
             [
-                "8:3 misplaced-field: 'topics' does not belong here: it is indented by 2 where 0 fit; check the indent"
+                "8:3 misplaced-field: this does not belong here: it is indented by 2 where 0 fit; check the indent"
             ],
         ),
         (

@@ -192,7 +192,11 @@ def problems(raw):
         ("name: a\nstreamlets:\n   s: {use: x}\n  t: {use: x}\n", "a.yaml:3:4", "indented by 3 where 2 fit"),
         ("name: a\ntopics\n  t: {}\n", "a.yaml:2:1", "'topics' is a key without ': '"),
         ("delivery at-least-once\nname: a\n", "a.yaml:1:1", "'delivery' is a key without ': '"),
-        ("name: a\nstreamlets:\n  s:\n    use:score\n    with: {}\n", "a.yaml:4:5", "no blank after 'use:'"),
+        (
+            "name: a\nstreamlets:\n  s:\n    use:score\n    with: {}\n",
+            "a.yaml:4:5",
+            "no blank after the colon",
+        ),
         ('name: "a\nprefix: b\ntopics: {t: {topic: "x"}}\n', "a.yaml:1:7", "this quote is not closed"),
         ("topics: {\n  a: { key: [x },\n  b: { key: y } }\n", "a.yaml:2:13", "this bracket is not closed"),
         (" name: a\nprefix: b\ntopics: {}\n", "a.yaml:1:2", "indented by 1 where 0 fit"),
