@@ -15,6 +15,7 @@ from blueprints.options import (
     property_names,
     sifted,
 )
+from blueprints.source import scalars
 from blueprints.suggest import did_you_mean
 
 

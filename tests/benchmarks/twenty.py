@@ -55,7 +55,7 @@ def blueprint(with_expressions: bool = True) -> str:
       servers:
         - url: http://127.0.0.1:{9101 + i}
           timeout: 2s
-          headers: {{ X-Team: "${{TEAM:-}}" }}
+          headers: {{ X-Team: "${{PATH}}" }}
         - http://127.0.0.1:{9201 + i}
       protocol: v2
       inputs: {{ x: [celsius, humidity]{HOT if with_expressions else ""} }}
