@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from blueprints.catalog import Catalog
-from blueprints.diagnostics import BlueprintError, Diagnostic, Mark
+from blueprints.catalog import Catalog, OptionProblem
+from blueprints.diagnostics import BlueprintError, Diagnostic, Mark, Severity
 from blueprints.environment import fill
 from blueprints.fields import Section
 from blueprints.frames import frame
 from blueprints.lint import Draft, check
 from blueprints.lint.draft import StreamletDraft, TopicDraft
+from blueprints.lint.options import report_problem
 from blueprints.overlay import merge
 from blueprints.plan import Plan, StreamletPlan, TopicPlan
 from blueprints.source import (
@@ -47,6 +48,83 @@ def verify(
 ) -> list[Diagnostic]:
     """Return every problem of a blueprint, in the file's order; those of overlays after those of the base."""
     return _lint(path, catalog, environ, overlays)[1]
+
+
+class Checked:
+    """A blueprint after the linter, to which what others find can be added at its place in the file."""
+
+    def __init__(
+        self, path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path] = ()
+    ) -> None:
+        self._draft, self._found = _lint(path, catalog, environ, overlays)
+        self._n_own = 0 if self._draft is None else len(self._draft.diagnostics)
+        self.plan: Plan | None = None
+        """What runs; None where there are errors."""
+        if self._draft is not None and not any(found.severity == "error" for found in self._found):
+            self.plan = _plan(self._draft, path)
+        self.base_dir = path.parent
+        self.secrets = frozenset(() if self._draft is None else self._draft.known)
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        """Every problem, what was added among them, in the file's order."""
+        if self._draft is None:
+            return self._found
+        added = self._draft.veiled()[self._n_own :]
+        return _in_order([*self._found, *added], self._draft.sources, Veil(self._draft.known))
+
+    def sound(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        """Return name → (what it uses, its options) of the streamlets in which the linter found no error."""
+        if self._draft is None:
+            return {}
+        return {
+            name: (streamlet.use, streamlet.options)
+            for name, streamlet in self._draft.streamlets.items()
+            if streamlet.is_sound and streamlet.type is not None
+        }
+
+    def add_of_option(self, streamlet: str, problem: OptionProblem) -> None:
+        """Add a problem at the option of a streamlet that it is about."""
+        assert self._draft is not None
+        report_problem(self._draft, self._draft.streamlets[streamlet], problem)
+
+    def add_of_streamlet(self, streamlet: str, field: str, code: str, message: str) -> None:
+        """Add an error at a field of a streamlet, or at its name where it has none such."""
+        assert self._draft is not None
+        section = self._draft.streamlets[streamlet].section
+        self._draft.error(section.at(field), code, message)
+
+    def add_of_application(self, code: str, message: str) -> None:
+        """Add an error of the whole, at the application's name."""
+        assert self._draft is not None
+        self._draft.error(self._draft.top.at("name"), code, message)
+
+    def says(self, topic: str, field: str) -> bool:
+        """Return whether the blueprint itself says a field of a topic; `dead-letters` is one too."""
+        return self._section(topic, field) is not None
+
+    def add_of_topic(
+        self, topic: str, field: str, code: str, message: str, severity: Severity = "error"
+    ) -> None:
+        """Add a problem at a field of a topic, or where the blueprint sets it for all, or at the topic's name."""
+        assert self._draft is not None
+        section = self._section(topic, field)
+        if section is not None:
+            mark = section.at(field)
+        elif topic in self._draft.topics:
+            mark = self._draft.topics[topic].section.mark
+        else:
+            mark = self._draft.top.at(topic) if self._draft.top.has(topic) else self._draft.top.at("name")
+        self._draft.report(mark, code, message, severity)
+
+    def _section(self, topic: str, field: str) -> Section | None:
+        assert self._draft is not None
+        top = self._draft.top
+        own = self._draft.topics[topic].section if topic in self._draft.topics else top.get("dead-letters")
+        for section in (own, top.get("defaults") if topic in self._draft.topics else None):
+            if section is not None and section.has(field):
+                return section
+        return None
 
 
 def _lint(

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from streamlets.errors import Fatal
-from streamlets.ports import Branch, Context, Finding, Hold, Inlet, Needs, OptionsBase, Outlet, Wiring
+from streamlets.ports import Branch, Context, Finding, Hold, Inlet, Needs, OptionsBase, Outlet, Reach, Wiring
 
 
 class NoOptions(OptionsBase):
@@ -51,6 +51,11 @@ class Component:
         """Return what only the streamlet knows of its options and connections."""
         check = getattr(self._made_by, "check", None)
         return check(options, wiring) if check is not None else ()
+
+    async def check_online(self, options: BaseModel, reach: Reach) -> Sequence[Finding]:
+        """Return what those say whom it will call; none where it calls nobody, or says nothing of it."""
+        ask = getattr(self._made_by, "check_online", None)
+        return await ask(options, reach) if ask is not None else ()
 
     def needs(self, options: BaseModel, wiring: Wiring) -> Needs:
         """Return what it holds, waits for and trusts; of a class that only says that it holds, its inlets."""

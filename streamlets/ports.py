@@ -258,6 +258,17 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     away: str | None = None
 
 
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """What a streamlet asks those with whom it will call, for its `check_online`.
+
+    `within_s`: how long each of them may take; asked side by side, all of them take no longer.
+    """
+
+    base_dir: Path
+    open_server: OpenServer
+    within_s: float
+
+
 @runtime_checkable
 class Streamlet(Protocol):
     """A component: what a class must offer to be named by `use`.
@@ -271,6 +282,7 @@ class Streamlet(Protocol):
       holds: bool = False      outcomes may hold deliveries; `due` is called
       max_events: int = 500    the most deliveries in one batch
       check(options, wiring) -> list[Finding]   static: what only the streamlet knows, for the linter
+      async check_online(options, reach) -> list[Finding]   static: what those say whom it calls, for `verify --online`
       needs(options, wiring) -> Needs           static: what it holds, waits for, promises and trusts, for the linter
       branches(options) -> list[Branch]         static: the ways events can go, for the coverage of tests
     Optional methods: `set_up`, `tear_down`, `admit`, `gained`, `due`, `lost`.

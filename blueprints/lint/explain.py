@@ -8,6 +8,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "pages"
 
+ONLINE = "online"
+"""The family of what is asked of model servers and of the log."""
+
 _PAGE = re.compile(
     r"^## (?P<code>[a-z-]+)\n(?P<cause>.*?)\n+Bad:\n```yaml\n(?P<bad>.*?)```\nGood:\n```yaml\n(?P<good>.*?)```$",
     re.DOTALL | re.MULTILINE,
@@ -24,6 +27,11 @@ class Page:
     bad: str
     good: str
 
+    @property
+    def is_online(self) -> bool:
+        """Whether `verify --online` alone finds it: with both examples there is nothing wrong as files."""
+        return self.family == ONLINE
+
 
 def pages() -> dict[str, Page]:
     """Return the page of every code, family by family."""
@@ -38,6 +46,7 @@ def pages() -> dict[str, Page]:
         "graph",
         "physics",
         "safety",
+        ONLINE,
     ):
         text = (FOLDER / f"{name}.md").read_text("utf-8")
         for page in _PAGE.finditer(text):

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from streamlets.builtin.scoring.inputs import Inputs, Row
+from streamlets.builtin.scoring.online import check_online
 from streamlets.builtin.scoring.options import ScoreOptions, ServerOptions
 from streamlets.builtin.scoring.payloads import PayloadLog
 from streamlets.builtin.scoring.serving import FILE, Places, Serving
@@ -36,6 +37,7 @@ from streamlets.ports import (
     Needs,
     Outcome,
     Outlet,
+    Reach,
     Said,
     State,
     Wait,
@@ -135,6 +137,11 @@ class Score:
             Branch(name="an update is applied", inlet="updates", step="applied"),
             Branch(name="an update is rejected", inlet="updates", step=REJECTED),
         ]
+
+    @staticmethod
+    async def check_online(options: ScoreOptions, reach: Reach) -> list[Finding]:
+        """Return what is wrong with the blueprint's servers and with their models as they are now."""
+        return await check_online(options, reach)
 
     # --- life
 

@@ -43,6 +43,11 @@ def explain(code: str | None, output: str) -> None:
     click.echo()
     paragraphs = page.cause.replace("`", "").split("\n\n")
     click.echo("\n\n".join(textwrap.fill(paragraph, min(width(), 100)) for paragraph in paragraphs))
+    if page.is_online:
+        click.echo()
+        click.echo(
+            "Found by `streamlets verify --online`, which asks the model servers and looks into the log."
+        )
     for title, hue, text in (("Bad:", "red", page.bad), ("Good:", "green", page.good)):
         click.echo()
         click.echo(click.style(title, fg=hue) if in_colour else title)

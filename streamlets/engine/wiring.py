@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from blueprints.plan import Plan, PortRef, TopicPlan
 from streamlets.ports import Inlet, Outlet
+from streamlets.transports.transport import TopicSpec
 
 STATUS = "status"
 
@@ -33,6 +34,34 @@ def status_topic(plan: Plan) -> TopicPlan:
         partitions=1,
         mark=plan.dead_letters.mark,
         retention_s=plan.dead_letters.retention_s,
+    )
+
+
+def wanted_topics(plan: Plan, there: Collection[str]) -> list[tuple[TopicSpec, TopicPlan | None]]:
+    """Return what a start makes, or finds as it is: each topic in the log with that of the plan, None for our own.
+
+    External topics that are there are left out: what others made is theirs to set.
+    """
+    wanted: list[tuple[TopicSpec, TopicPlan | None]] = [
+        (spec_of(topic), topic)
+        for topic in (*plan.topics.values(), plan.dead_letters)
+        if not (topic.inline or (topic.external and topic.log_name in there))
+    ]
+    wanted.append((TopicSpec(name=plan.workers_topic, compacted=True), None))
+    wanted.append((spec_of(status_topic(plan)), None))
+    return wanted
+
+
+def spec_of(topic: TopicPlan) -> TopicSpec:
+    """Return a topic of the plan as the log should have it."""
+    return TopicSpec(
+        name=topic.log_name,
+        partitions=topic.partitions,
+        compacted=topic.compacted,
+        retention_s=topic.retention_s,
+        max_bytes=topic.max_bytes,
+        replication=topic.replication,
+        config=dict(topic.config),
     )
 
 

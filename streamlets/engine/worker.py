@@ -28,7 +28,7 @@ from streamlets.engine.snapshots import PERIOD_S, Snapshots, describe
 from streamlets.engine.source import SourceStage
 from streamlets.engine.stage import Stage, place
 from streamlets.engine.table import TableReader
-from streamlets.engine.wiring import outlet_topics, status_topic, stream_topics
+from streamlets.engine.wiring import outlet_topics, stream_topics, wanted_topics
 from streamlets.errors import Fatal, StreamletsError, Unavailable
 from streamlets.formats.format import Channels
 from streamlets.inference import OpenServer
@@ -121,13 +121,7 @@ class Worker:
     async def _ensure(self) -> None:
         plan = self.plan
         there = await self._transport.topics()
-        wanted = []
-        for topic in (*plan.topics.values(), plan.dead_letters):
-            if topic.inline or (topic.external and topic.log_name in there):
-                continue  # what others made is theirs to set
-            wanted.append(_spec(topic))
-        wanted.append(TopicSpec(name=plan.workers_topic, compacted=True))
-        wanted.append(_spec(status_topic(plan)))
+        wanted = [spec for spec, _ in wanted_topics(plan, there)]
         await self._transport.ensure(wanted)
 
     async def _ensure_state(self, components: Mapping[str, Component]) -> None:
@@ -538,18 +532,6 @@ async def _either(change: Any, task: asyncio.Task[None] | None) -> None:
 
 def _no_announcement(*emits: Emit, state: Mapping[str, Any] = {}) -> None:
     raise AssertionError("a source announces nothing: it emits")
-
-
-def _spec(topic: TopicPlan) -> TopicSpec:
-    return TopicSpec(
-        name=topic.log_name,
-        partitions=topic.partitions,
-        compacted=topic.compacted,
-        retention_s=topic.retention_s,
-        max_bytes=topic.max_bytes,
-        replication=topic.replication,
-        config=dict(topic.config),
-    )
 
 
 def _contract(topic: TopicPlan) -> Contract | None:

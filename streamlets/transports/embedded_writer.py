@@ -18,7 +18,7 @@ from streamlets.errors import Fatal, StreamletsError
 from streamlets.faults import point
 from streamlets.transports.embedded_chunks import Chunk
 from streamlets.transports.embedded_file import PLACES, Patience, Role, connect, identity, translated
-from streamlets.transports.transport import Durability, TopicSpec, UnknownOutcome
+from streamlets.transports.transport import Durability, TopicSpec, UnknownOutcome, differences, differs
 
 T = TypeVar("T")
 
@@ -255,18 +255,8 @@ def add_topics(connection: apsw.Connection, topics: Iterable[TopicSpec]) -> list
             made.append(topic.name)
             continue
         there = msgspec.convert(json.loads(row[1]), TopicSpec)
-        differences = [
-            f"{name} is {getattr(there, name)}, not {wanted}"
-            for name in ("partitions", "compacted", "retention_s", "max_bytes")
-            if (wanted := getattr(topic, name)) is not None and wanted != getattr(there, name)
-        ]
-        if differences:
-            raise Fatal(
-                f"topic {topic.name} exists otherwise: {', '.join(differences)}",
-                code="topic-differs",
-                hint="write what it has into the blueprint; or give the topic another name in the log by `topic`, or "
-                "begin another log by --on embedded:FILE",
-            )
+        if how := differences(topic, there):
+            raise differs(topic.name, how.values())
     return made
 
 

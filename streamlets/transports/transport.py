@@ -7,12 +7,12 @@ each partition: the next offset to read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
-from streamlets.errors import StreamletsError
+from streamlets.errors import Fatal, StreamletsError
 from streamlets.event import Delivery, Record
 
 
@@ -33,6 +33,25 @@ class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int | None = None
     replication: int | None = None
     config: dict[str, str] = {}
+
+
+def differences(wanted: TopicSpec, there: TopicSpec) -> dict[str, str]:
+    """Return, by the field's name, how a topic that is there differs from what is wanted; what is not said is free."""
+    return {
+        name: f"{name} is {getattr(there, name)}, not {value}"
+        for name in ("partitions", "compacted", "retention_s", "max_bytes")
+        if (value := getattr(wanted, name)) is not None and value != getattr(there, name)
+    }
+
+
+def differs(topic: str, how: Iterable[str]) -> Fatal:
+    """Return the error of a topic that is there otherwise than it is wanted (`topic-differs`)."""
+    return Fatal(
+        f"topic {topic} exists otherwise: {', '.join(how)}",
+        code="topic-differs",
+        hint="write what it has into the blueprint; or give the topic another name in the log by `topic`, or "
+        "begin another log by --on embedded:FILE",
+    )
 
 
 class Aborted(StreamletsError):

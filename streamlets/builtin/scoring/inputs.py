@@ -27,6 +27,7 @@ from streamlets.builtin.scoring.datatypes import (
     UNKNOWN,
     A,
 )
+from streamlets.builtin.scoring.mismatch import Mismatch
 from streamlets.errors import Rejected
 from streamlets.event import Delivery, decode, is_structured
 from streamlets.inference import ModelMetadata, Tensor, TensorSpec
@@ -103,7 +104,7 @@ class Inputs:
     def __init__(
         self, given: Mapping[str, str | Sequence[str]], include: Sequence[str], metadata: ModelMetadata | None
     ) -> None:
-        """Raises: Rejected (`tensor-mismatch`), naming every input that does not fit."""
+        """Raises: Mismatch (`tensor-mismatch`), naming every input that does not fit."""
         self.columns = [Column(tensor, source) for tensor, source in given.items()]
         self.max_rows: int | None = None
         if metadata is not None and metadata.inputs:
@@ -115,20 +116,20 @@ class Inputs:
     def _fit(self, metadata: ModelMetadata) -> None:
         specs = {spec.name: spec for spec in metadata.inputs}
         mapped = {column.tensor for column in self.columns}
-        problems = [f"input '{name}' is mapped to nothing" for name in specs if name not in mapped]
+        problems = [(name, f"input '{name}' is mapped to nothing") for name in specs if name not in mapped]
         for column in self.columns:
             spec = specs.get(column.tensor)
             if spec is None:
-                problems.append(f"there is no input '{column.tensor}'")
+                problems.append((column.tensor, f"there is no input '{column.tensor}'"))
                 continue
             problem = column.fit(spec)
             if problem is not None:
-                problems.append(problem)
+                problems.append((column.tensor, problem))
             elif spec.shape[:1] == [1]:
                 self.max_rows = 1
         if problems:
             inputs = ", ".join(f"{spec.name} {_shape(spec)}" for spec in metadata.inputs)
-            raise Rejected(f"{'; '.join(problems)}; the model takes {inputs}", code="tensor-mismatch")
+            raise Mismatch("inputs", problems, f"the model takes {inputs}")
 
     def _prepare(self) -> None:
         types: dict[str, Any] = {}
@@ -143,7 +144,7 @@ class Inputs:
                 # a field that is an integer for one tensor and a number for another has to be both
                 types[field] = now if before in (None, EVENT_TYPES[NUMBER]) or before == now else before
                 if before is not None and now != before and {now, before} != {int, EVENT_TYPES[NUMBER]}:
-                    raise Rejected(f"field '{field}' cannot be of two kinds", code="tensor-mismatch")
+                    raise Mismatch("inputs", [(column.tensor, f"field '{field}' cannot be of two kinds")])
         names = {field: f"f{i}" for i, field in enumerate(types)}
         shape: list[Any] = [(names[f], kind, msgspec.field(name=f)) for f, kind in types.items()]
         extra = {field: f"g{i}" for i, field in enumerate(self._include) if field not in names}

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 
 from streamlets.builtin.scoring.datatypes import KINDS, NUMBER, PYTHON_TYPES, TEXT, A
-from streamlets.errors import Broken, Rejected
+from streamlets.builtin.scoring.mismatch import Mismatch
+from streamlets.errors import Broken
 from streamlets.inference import InferAnswer, ModelMetadata, Tensor, TensorSpec
 
 
@@ -17,20 +18,22 @@ class Outputs:
     """The mapping of a model's outputs, checked against its metadata."""
 
     def __init__(self, given: Mapping[str, str], metadata: ModelMetadata | None) -> None:
-        """`given`: field of the prediction → tensor. Raises: Rejected (`tensor-mismatch`)."""
+        """`given`: field of the prediction → tensor. Raises: Mismatch (`tensor-mismatch`)."""
         self._given = dict(given)
         self.tensors = list(dict.fromkeys(given.values()))
         self._specs: dict[str, TensorSpec] = {}
         if metadata is not None and metadata.outputs:
             self._specs = {spec.name: spec for spec in metadata.outputs}
-            missing = [name for name in self.tensors if name not in self._specs]
-            if missing:
+            problems = []
+            for name in self.tensors:
+                spec = self._specs.get(name)
+                if spec is None:
+                    problems.append((name, f"there is no output '{name}'"))
+                elif spec.datatype not in KINDS:
+                    problems.append((name, f"output '{name}' is {spec.datatype}, which JSON cannot carry"))
+            if problems:
                 there = ", ".join(f"{spec.name} {spec.datatype} {spec.shape}" for spec in metadata.outputs)
-                raise Rejected(
-                    "; ".join(f"there is no output '{name}'" for name in missing)
-                    + f"; the model gives {there}",
-                    code="tensor-mismatch",
-                )
+                raise Mismatch("outputs", problems, f"the model gives {there}")
         keys = [orjson.dumps(field) + b":" for field in self._given]
         self._starts = [b"{" + keys[0], *(b"," + key for key in keys[1:])]
 

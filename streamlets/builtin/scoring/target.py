@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from streamlets.builtin.scoring.batcher import Batcher
+from streamlets.builtin.scoring.fit import fit
 from streamlets.builtin.scoring.inputs import Inputs, Row
 from streamlets.builtin.scoring.options import ScoreOptions
 from streamlets.builtin.scoring.outputs import Outputs
@@ -172,24 +173,8 @@ class Target:
 
     async def _check(self, replica: Replica) -> None:
         """Return when the server can be called and its model fits. Raises: Unavailable, Fatal (`tensor-mismatch`)."""
-        serving, server = self.serving, replica.server
-        asked = serving.version if serving.update is None else None
-        metadata = await server.metadata(serving.model, asked)
-        what = f"model {serving.model} at {replica.label}"
-        if serving.update is not None and metadata is not None and metadata.versions:
-            if serving.version not in metadata.versions:
-                served = ", ".join(metadata.versions[:10])
-                raise Fatal(f"{what} serves version {served}, not {serving.version}", code="model-missing")
-            if len(metadata.versions) > 1:
-                asked = serving.version
-                metadata = await server.metadata(serving.model, asked)
-        if not await server.is_ready(serving.model, asked):
-            raise Unavailable(f"{what}: not ready")
-        try:
-            inputs = Inputs(self._options.inputs, self._options.include, metadata)
-            outputs = Outputs(self._options.outputs, metadata)
-        except Rejected as exc:
-            raise Fatal(f"{what}: {exc.message}", code=exc.code, hint="check `inputs` and `outputs`") from exc
+        what = f"model {self.serving.model} at {replica.label}"
+        inputs, outputs, asked = await fit(replica.server, self.serving, self._options, what)
         if self.inputs is None:
             self.inputs, self.outputs = inputs, outputs
             self.batcher.max_rows = inputs.max_rows or self.batcher.max_rows
