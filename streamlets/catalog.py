@@ -134,17 +134,17 @@ def _may_be_named() -> bool:
     if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
         return True
     for place in map(Path, sys.path):
-        if place.is_file():
-            return True  # an archive
-        for points in (
-            *place.glob("*.dist-info/entry_points.txt"),
-            *place.glob("*.egg-info/entry_points.txt"),
-        ):
-            try:
+        try:
+            if place.is_file():
+                return True  # an archive
+            for points in (
+                *place.glob("*.dist-info/entry_points.txt"),
+                *place.glob("*.egg-info/entry_points.txt"),
+            ):
                 if f"[{GROUP}]" in points.read_text("utf-8", "replace"):
                     return True
-            except OSError:
-                return True  # then the real search says what it makes of it
+        except OSError:
+            return True  # then the real search says what it makes of it
     return False
 
 

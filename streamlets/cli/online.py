@@ -42,14 +42,19 @@ def ask_online(checked: Checked, blueprint: Path, on: str, within: str) -> Excep
     if checked.plan is None:
         return None
     file = log_file(on, checked.plan)
+    there: dict[str, TopicSpec] = {}
     try:
-        there = asyncio.run(_topics(file, checked.plan)) if file.exists() else {}
+        if file.exists():
+            there = asyncio.run(_topics(file, checked.plan))
     except StreamletsError as exc:
-        if not _is_refused(file):
+        if exc.code == "no-log":
+            pass  # an empty file: the first start makes a log of it
+        elif not _is_refused(file):
             return exc
-        message = f"the log {file} may not be opened for reading and writing; check its owner and mode"
-        checked.add_of_application("not-authorised", message)
-        return None
+        else:
+            message = f"the log {file} may not be opened for reading and writing; check its owner and mode"
+            checked.add_of_application("not-authorised", message)
+            return None
     except PermissionError:
         checked.add_of_application("not-authorised", f"the folder of {file} may not be looked into")
         return None
