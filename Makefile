@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/streamlets
 
-.PHONY: demo test check bench fast lint types imports retrain clean
+.PHONY: demo test check bench docs fast lint types imports retrain clean
 .DEFAULT_GOAL := check
 
 # The environment is made anew when what it is made from has changed.
@@ -42,6 +42,10 @@ test: $(VENV)/.ready lint types imports
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m tests.benchmarks
+
+# The reference documentation, from the code. A page that is stale fails the tests.
+docs: $(VENV)/.ready
+	$(BIN)/python -m docs.generate
 
 # The models and the detector's reference of the example, from the packaged flights.
 retrain: $(VENV)/.ready
