@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import click
 
+from blueprints.case_fields import CASE, EVENTS, EXPECTED, FILE, GIVEN, RULE, STEP, ByName, ListOf
 from blueprints.catalog import NotFound, Port, StreamletType
 from blueprints.fields import Level, Named
 from blueprints.lint.explain import Page
@@ -29,6 +30,7 @@ FOLDER: Final = Path(__file__).parent / "reference"
 _QUANTITIES: Final = {
     kind.examples: f"{kind.what}, `{kind.examples[0]}`" for kind in (Duration, Size, Rate, Share)
 }
+_NUMBERS: Final = {"integer": "a whole number", "number": "a number"}
 NOTE: Final = "<!-- Written by `make docs` from the code. Change it there. -->\n"
 
 
@@ -38,7 +40,7 @@ def pages() -> dict[str, str]:
     by_family: dict[str, list[Page]] = {}
     for page in code_pages().values():
         by_family.setdefault(page.family, []).append(page)
-    written = {"blueprint.md": _language()}
+    written = {"blueprint.md": _language(), "tests.md": _tests()}
     written |= {f"streamlets/{name}.md": _streamlet(kind) for name, kind in kinds.items()}
     written |= {f"codes/{family}.md": _codes(family, found) for family, found in by_family.items()}
     written["commands.md"] = _commands()
@@ -56,8 +58,23 @@ def _found(name: str) -> StreamletType:
 
 
 def _language() -> str:
-    lines = ["# The fields of a blueprint", NOTE]
-    for level in LEVELS:
+    lines = ["# The fields of a blueprint", NOTE, *_levels(LEVELS)]
+    lines += [
+        "Durations (`5ms`, `7d`), sizes (`1MiB`), rates (`100/s`) and shares (`10%`) are written with their units. "
+        "Any single value may be `${NAME}` or `${NAME:-default}`, taken from the environment.",
+    ]
+    return "\n".join(lines)
+
+
+def _tests() -> str:
+    intro = "`NAME_test.yaml` beside `NAME.yaml`; `streamlets test NAME.yaml` runs it. [Testing](../guides/testing.md)."
+    lines = ["# The fields of blueprint tests", NOTE, intro, ""]
+    return "\n".join(lines + _levels((FILE, CASE, STEP, GIVEN, EVENTS, EXPECTED, RULE)))
+
+
+def _levels(levels: Sequence[Level]) -> list[str]:
+    lines = []
+    for level in levels:
         lines += [f"## {level.name[:1].upper()}{level.name[1:]}", ""]
         rows = []
         for field in level.fields:
@@ -68,6 +85,9 @@ def _language() -> str:
                 what = f"{kind.noun}s by name: [{kind.level.name}](#{_anchor(kind.level.name)})"
             elif isinstance(kind, Level):
                 what = f"[{kind.name}](#{_anchor(kind.name)})"
+            elif isinstance(kind, ListOf | ByName):
+                what = f"{'a list of ' if isinstance(kind, ListOf) else ''}{kind.noun}s"
+                what += " by name" if isinstance(kind, ByName) else ""
             else:
                 what = _kind(kind.schema(), {})
             must = "required" if field.is_required else _default(field.default)
@@ -77,11 +97,7 @@ def _language() -> str:
         for field in refused:
             lines.append(f"`{field.name}` is reserved and refused by this version: {field.unsupported}.")
         lines += [""] if refused else []
-    lines += [
-        "Durations (`5ms`, `7d`), sizes (`1MiB`), rates (`100/s`) and shares (`10%`) are written with their units. "
-        "Any single value may be `${NAME}` or `${NAME:-default}`, taken from the environment.",
-    ]
-    return "\n".join(lines)
+    return lines
 
 
 def _anchor(heading: str) -> str:
@@ -171,7 +187,10 @@ def _one_kind(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
         inside = _kind(more, root) if isinstance(more, Mapping) else ""
         return f"names to {inside}" if inside else "a mapping"
     plain = {"string": "text", "boolean": "`true` or `false`", "object": "a mapping", "null": ""}
-    return plain.get(kind, "a mapping") if isinstance(kind, str) else "a mapping" if kind else ""
+    kinds = [kind] if isinstance(kind, str) else list(kind or ())
+    return " or ".join(
+        dict.fromkeys(word for one in kinds if (word := plain.get(one, _NUMBERS.get(one, ""))))
+    )
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:
