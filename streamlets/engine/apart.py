@@ -87,7 +87,7 @@ class ChildProcess:
                     code="child-timeout",
                 ) from exc
             except (asyncio.IncompleteReadError, ConnectionError) as exc:
-                await self._end(process)
+                await self._end(process, grace_s=CLOSE_S)
                 raise Unavailable(
                     f"the child process died ({_status(process.returncode)}) in {function}", code="child-died"
                 ) from exc
@@ -137,11 +137,20 @@ class ChildProcess:
         log.info("apart.started streamlet=%s pid=%d", self._name, process.pid)
         return process
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        """Make sure that the child is gone and reaped. Not to be interrupted: a second cancellation waits for it."""
+    async def _end(self, process: asyncio.subprocess.Process, grace_s: float = 0.0) -> None:
+        """Make sure that the child is gone and reaped. Not to be interrupted: a second cancellation waits for it.
+
+        `grace_s` for one that is dying by itself: to kill it in that instant would lose what it died of.
+        """
         self._process = None
-        if process.returncode is None:
-            process.kill()
+        try:
+            if process.returncode is None and grace_s:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(grace_s):
+                        await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
         await asyncio.shield(process.wait())
         if process.returncode:
             log.warning(
