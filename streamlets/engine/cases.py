@@ -29,7 +29,7 @@ from streamlets.engine.scripted import ScriptedServers
 from streamlets.engine.stage import Stage
 from streamlets.engine.taken import Taken
 from streamlets.engine.virtual import START_S, VirtualClock, VirtualTimeError, virtual_run
-from streamlets.engine.watchdog import TookTooLong, bounded
+from streamlets.engine.watchdog import Bound, TookTooLong, bounded
 from streamlets.engine.wiring import status_topic
 from streamlets.engine.worker import Ended, Worker
 from streamlets.errors import StreamletsError
@@ -82,17 +82,21 @@ class Cases:
         run = _Run(self, case)
         limit_s = sum(step.after_s or SETTLE_S for step in case.steps) + 2 * STOP_S
         random.seed(0)
+        bound = Bound()
         try:
-            with bounded(self.limit_s):
+            with bounded(self.limit_s) as bound:
                 virtual_run(run.go(), limit_s=limit_s)
-        except TookTooLong as exc:
-            run.say(None, f"still at work after {self.limit_s:g} s of real time, at {exc.place}")
+        except TookTooLong:
+            pass  # told below: what is interrupted may end by another error
         except VirtualTimeError as exc:
             run.say(None, f"the run cannot come to an end: {str(exc).splitlines()[0]}")
         except StreamletsError as exc:
             run.say(None, f"{exc.code}: {exc}")
         except (SystemExit, Exception) as exc:  # noqa: BLE001 - a streamlet may raise anything where it is made
             run.say(None, f"a streamlet could not be made or ended: {type(exc).__name__}{_place(exc)}")
+        if bound.place is not None:
+            run.problems.clear()  # they follow from it
+            run.say(None, f"still at work after {self.limit_s:g} s of real time, at {bound.place}")
         return CaseResult(case, run.problems, run.taken, time.perf_counter() - began_s)
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import random
 import threading
 from asyncio.base_events import BaseEventLoop
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 START_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z: where virtual time begins, so that timestamps never vary
@@ -154,7 +156,23 @@ def virtual_run(
             loop.run_until_complete(loop.shutdown_default_executor())
     finally:
         asyncio.set_event_loop(None)
+        _abandon(loop)
         loop.close()
+
+
+def _abandon(loop: VirtualLoop) -> None:
+    """Close what could not be cancelled, because the run broke off: else it is heard of at any time later."""
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        coroutine: Any = task.get_coro()
+        for _ in range(CANCEL_ROUNDS):
+            try:
+                coroutine.close()
+            except RuntimeError:
+                continue  # it awaits in its clean-up: that is closed next
+            except Exception:  # noqa: BLE001 - nobody is left to whom it could matter
+                log.debug("virtual.abandoned task=%s", task.get_name())
+            break
 
 
 def _cancel_all(loop: VirtualLoop) -> None:

@@ -24,24 +24,34 @@ class TookTooLong(KeyboardInterrupt):
         self.place = place
 
 
+class Bound:
+    """A bound on real time. `place`: where the work was when the bound passed, or None when it did not."""
+
+    place: str | None = None
+
+
 @contextmanager
-def bounded(limit_s: float) -> Iterator[None]:
+def bounded(limit_s: float) -> Iterator[Bound]:
     """Raise TookTooLong in the block after `limit_s` of real time, and again until it is left.
 
+    What is interrupted may raise something else on its way out, so who wants to know looks at the Bound.
     Without effect outside the main thread, where no signal arrives. A timer that somebody else has set goes on.
     """
+    bound = Bound()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield bound
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise TookTooLong(_place(frame))
+        place = _place(frame)
+        bound.place = bound.place or place
+        raise TookTooLong(place)
 
     began_s = time.monotonic()
     handler: Any = signal.signal(signal.SIGALRM, interrupt)
     left_s, interval_s = signal.setitimer(signal.ITIMER_REAL, limit_s, AGAIN_S)
     try:
-        yield
+        yield bound
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, handler)
