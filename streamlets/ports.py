@@ -131,6 +131,7 @@ class Outcome(msgspec.Struct):
 class State(Protocol):
     """Small state of one partition: a map of JSON values, saved in the release of what changed it.
 
+    With several stream inlets it is that of one partition of one inlet.
     It may be changed in `admit`, or where there is no `admit` and `overlap` is 1 in `process` and `due`; elsewhere a
     change raises.
     At most 100,000 entries and 64 MiB a partition. Not a database.

@@ -19,7 +19,7 @@ from streamlets.engine.ledger import Range
 from streamlets.engine.outflow import own_id
 from streamlets.engine.state import LedgerRow, restore
 from streamlets.engine.tally import MODULUS
-from streamlets.engine.wiring import producers, stream_topics
+from streamlets.engine.wiring import producers, state_scopes, stream_topics
 from streamlets.event import Delivery, fingerprint
 from streamlets.ports import Fate, Outlet
 from streamlets.transports.transport import TopicPartition, Transport
@@ -87,23 +87,26 @@ async def account(plan: Plan, transport: Transport, components: Callable[[str], 
     for name, streamlet in plan.streamlets.items():
         component = components(streamlet.use)
         inlets, outlets[name] = component.ports(component.load(streamlet.options, plan.base_dir))
-        topics = [topic.log_name for topic in stream_topics(plan, name, inlets).values()]
+        scopes = state_scopes(inlets)
+        read = {topic.log_name: scopes[port] for port, topic in stream_topics(plan, name, inlets).items()}
         line = lines[name] = Line(name, fates={}, emitted={}, differences=[], gone=[])
         found = settled[name] = {}
         state_topic = plan.state_topic(name)
         partitions = there[state_topic].partitions if state_topic in there else 0
         for partition in range(partitions):
-            _, row = await restore(transport, TopicPartition(state_topic, partition))
-            if row is None:
-                continue
-            if streamlet.is_source:
-                found[state_topic, partition] = _Settled(row, [(0, row.offset)])
-            for topic in topics:
-                found[topic, partition] = _Settled(row, [(row.begin, row.offset - 1), *row.done])
-            for fate, n in row.tally.fates.items():
-                line.fates[fate] = line.fates.get(fate, 0) + n
-            for port, (n, _) in row.tally.emitted.items():
-                line.emitted[port] = line.emitted.get(port, 0) + n
+            kept = TopicPartition(state_topic, partition)
+            for topic, scope in (read or {state_topic: ""}).items():  # without inlets: a row for each split
+                _, row = await restore(transport, kept, scope)
+                if row is None:
+                    continue
+                if streamlet.is_source:
+                    found[topic, partition] = _Settled(row, [(0, row.offset)])
+                elif read:
+                    found[topic, partition] = _Settled(row, [(row.begin, row.offset - 1), *row.done])
+                for fate, n in row.tally.fates.items():
+                    line.fates[fate] = line.fates.get(fate, 0) + n
+                for port, (n, _) in row.tally.emitted.items():
+                    line.emitted[port] = line.emitted.get(port, 0) + n
         if not streamlet.is_source:
             for (topic, partition), part in found.items():
                 await _count_inlet(transport, there[topic].compacted, topic, partition, part, line)

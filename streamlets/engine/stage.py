@@ -74,6 +74,7 @@ class Stage:
         group: str,
         state_topic: str,
         inlets: Mapping[str, str],
+        scopes: Mapping[str, str] | None = None,
         outflow: Outflow,
         entrance: Entrance,
         transport: Transport,
@@ -92,6 +93,8 @@ class Stage:
     ) -> None:
         """`inlets`: topic in the log → stream inlet; `compacted`: those topics that are.
 
+        `scopes`: inlet → the scope of its rows in the state; an inlet that is not in it has none.
+
         `is_mixing`: an outlet's topic has one partition and the inlet's more, so that they flow together.
 
         `entrance` checks events that enter the application here.
@@ -102,6 +105,7 @@ class Stage:
         self._group = group
         self._state_topic = state_topic
         self._inlets = dict(inlets)
+        self._scopes = scopes or {}
         self._outflow = outflow
         self._entrance = entrance
         self._transport = transport
@@ -262,7 +266,8 @@ class Stage:
         """
         assert self._consumer is not None
         kept = TopicPartition(self._state_topic, where.partition)
-        committed, state, row = await restore_committed(self._consumer, self._transport, where, kept)
+        scope = self._scopes.get(self._inlets[where.topic], "")
+        committed, state, row = await restore_committed(self._consumer, self._transport, where, kept, scope)
         if committed == (row.offset if row is not None else None):
             return committed, state, row
         if not self._atomic and row is not None and row.offset > (-1 if committed is None else committed):
@@ -891,6 +896,7 @@ class Stage:
                 owned.row(commit, done, tally),
                 timestamp_ms,
                 None if self._atomic else owned.state.released,
+                self._scopes.get(owned.inlet, ""),
             )
             heads.append(_Head(owned, head, tally, changes, noted, len(told)))
         if not heads:

@@ -1,8 +1,9 @@
 """Small state: a map of JSON values per partition, saved in the release of what changed it.
 
-In the log it is a compacted topic, co-partitioned with the streamlet's inlet. Each key is one record; the engine's
-own row, `LEDGER`, says at which offset the rest is true. Values are kept encoded, so that what a streamlet was given
-cannot change behind the log's back.
+In the log it is a compacted topic, co-partitioned with the streamlet's inlets. Each key is one record; the engine's
+own row, `LEDGER`, says at which offset the rest is true. Where a streamlet has several stream inlets the second and
+those after it have rows of their own beside the first's, told apart by a `scope`: each is released by itself. Values
+are kept encoded, so that what a streamlet was given cannot change behind the log's back.
 
 At-least-once a release may break off in the middle: the streamlet's rows in the log, the ledger's not. So each row
 then names its release and carries the value before it; a restore takes that where the ledger's row is older.
@@ -22,8 +23,8 @@ from streamlets.errors import Broken, Fatal
 from streamlets.event import Delivery, Headers, Record
 from streamlets.transports.transport import Consumer, TopicPartition, Transport
 
-LEDGER = b"ledger"
-_PREFIX = "state:"  # keeps streamlets' keys apart from the engine's own
+LEDGER = "ledger"
+_PREFIX = "state"  # keeps streamlets' keys apart from the engine's own
 _RELEASE = "release"  # a row's header: the number of the release that wrote it
 _BEFORE = "before"  # a row's header: the value before that release; absent where there was none
 
@@ -164,8 +165,15 @@ class LedgerRow(msgspec.Struct):
         )
 
 
-async def restore(transport: Transport, where: TopicPartition) -> tuple[PartitionState, LedgerRow | None]:
+def _scoped(name: str, scope: str) -> str:
+    return f"{name}/{scope}" if scope else name
+
+
+async def restore(
+    transport: Transport, where: TopicPartition, scope: str = ""
+) -> tuple[PartitionState, LedgerRow | None]:
     """Return the state that the topic's partition holds, and its ledger row; read to the end noted at the start."""
+    own, prefix = _scoped(LEDGER, scope).encode(), f"{_scoped(_PREFIX, scope)}:"
     offsets = await transport.offsets(where.topic)
     first, end = offsets.get(where.partition, (0, 0))
     found: dict[str, Delivery] = {}
@@ -175,10 +183,10 @@ async def restore(transport: Transport, where: TopicPartition) -> tuple[Partitio
         if not deliveries:
             break
         for delivery in deliveries:
-            if delivery.key == LEDGER:
+            if delivery.key == own:
                 ledger = delivery.value
-            elif delivery.key is not None:
-                found[delivery.key.decode().removeprefix(_PREFIX)] = delivery
+            elif delivery.key is not None and (key := delivery.key.decode()).startswith(prefix):
+                found[key.removeprefix(prefix)] = delivery
         first = deliveries[-1].offset + 1
     row = LedgerRow.decode(ledger) if ledger is not None else None
     number = row.number if row is not None else -1
@@ -196,7 +204,7 @@ async def restore(transport: Transport, where: TopicPartition) -> tuple[Partitio
 
 
 async def restore_committed(
-    consumer: Consumer, transport: Transport, where: TopicPartition, kept: TopicPartition
+    consumer: Consumer, transport: Transport, where: TopicPartition, kept: TopicPartition, scope: str = ""
 ) -> tuple[int | None, PartitionState, LedgerRow | None]:
     """Return the group's offset of `where` and the state in `kept`; where they differ, both stand still.
 
@@ -204,7 +212,7 @@ async def restore_committed(
     """
     committed = (await consumer.committed([where]))[where]
     while True:
-        state, row = await restore(transport, kept)
+        state, row = await restore(transport, kept, scope)
         if committed == (row.offset if row is not None else None):
             return committed, state, row
         before, committed = committed, (await consumer.committed([where]))[where]
@@ -219,6 +227,7 @@ def rows(
     ledger: LedgerRow,
     timestamp_ms: int,
     released: Mapping[str, bytes] | None = None,
+    scope: str = "",
 ) -> list[Record]:
     """Return the records that save what changed, the ledger's row last.
 
@@ -231,8 +240,10 @@ def rows(
             headers.append((_RELEASE, str(ledger.number).encode()))
             if key in released:
                 headers.append((_BEFORE, released[key]))
-        records.append(Record(topic, partition, f"{_PREFIX}{key}".encode(), value, headers, timestamp_ms))
-    records.append(Record(topic, partition, LEDGER, ledger.encode(), [], timestamp_ms))
+        name = f"{_scoped(_PREFIX, scope)}:{key}".encode()
+        records.append(Record(topic, partition, name, value, headers, timestamp_ms))
+    own = _scoped(LEDGER, scope).encode()
+    records.append(Record(topic, partition, own, ledger.encode(), [], timestamp_ms))
     return records
 
 

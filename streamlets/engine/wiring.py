@@ -71,6 +71,15 @@ def stream_topics(plan: Plan, streamlet: str, inlets: Iterable[Inlet]) -> dict[s
     return {i.name: plan.topics[wired[i.name]] for i in inlets if i.kind == "stream" and i.name in wired}
 
 
+def state_scopes(inlets: Iterable[Inlet]) -> dict[str, str]:
+    """Return stream inlet → the scope of its state: none for the first declared, connected or not, else its name.
+
+    So a streamlet that gets a second inlet goes on with the state of its first.
+    """
+    streams = [inlet.name for inlet in inlets if inlet.kind == "stream"]
+    return {name: "" if name == streams[0] else name for name in streams}
+
+
 def producers(plan: Plan, outlets: dict[str, Iterable[Outlet]]) -> dict[str, tuple[TopicPlan, list[PortRef]]]:
     """Return topic in the log → (topic, who writes to it), the reserved status topic included."""
     found: dict[str, tuple[TopicPlan, list[PortRef]]] = {}

@@ -28,7 +28,7 @@ from streamlets.engine.snapshots import PERIOD_S, Snapshots, describe
 from streamlets.engine.source import SourceStage
 from streamlets.engine.stage import Stage, place
 from streamlets.engine.table import TableReader
-from streamlets.engine.wiring import outlet_topics, stream_topics, wanted_topics
+from streamlets.engine.wiring import outlet_topics, state_scopes, stream_topics, wanted_topics
 from streamlets.errors import Fatal, StreamletsError, Unavailable
 from streamlets.formats.format import Channels
 from streamlets.inference import OpenServer
@@ -239,6 +239,7 @@ class Worker:
             stage = Stage(
                 streamlet=built,
                 inlets={topic.log_name: port for port, topic in streams.items()},
+                scopes=state_scopes(inlets),
                 compacted={topic.log_name for topic in streams.values() if topic.compacted},
                 is_critical=component.is_critical,
                 is_mixing=self._is_mixing(streamlet.name, streams, outlets),

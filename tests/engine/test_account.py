@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from streamlets.component import Component
 from streamlets.engine.account import Account, account
 from streamlets.engine.virtual import virtual_run
 from streamlets.errors import Rejected
 from streamlets.event import Record, decode
-from streamlets.ports import Batch, Context, Emit, Outcome, Outlet, Portion
+from streamlets.ports import Batch, Context, Emit, Inlet, Outcome, Outlet, Portion
 from streamlets.transports.transport import TopicPartition
 from tests.engine.application import Application, plan, topic
 from tests.engine.test_stage import Copy, Tumbling, copying
@@ -134,5 +136,49 @@ def test_events_that_a_source_brings_with_their_own_names_are_counted_and_keep_t
         assert len(names) == len(set(names))
         first = decode((await app.read("out"))[0])
         assert (first.id, first.source, first.extensions["correlationid"]) == ("0", "/elsewhere", "c")
+
+    virtual_run(main())
+
+
+class Counts(Copy):
+    """Copies what comes in on two inlets, with a count for each inlet."""
+
+    inlets = (Inlet("left"), Inlet("right"))
+
+    async def process(self, batch: Batch) -> Outcome:
+        emits = []
+        for i, delivery in enumerate(batch.deliveries):
+            count = batch.state.get("count", 0) + 1
+            batch.state.set("count", count)
+            emits.append(Emit("out", f"[{delivery.value!r}, {count}]".encode(), i))
+        return Outcome(emits=emits)
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_each_inlet_of_several_goes_on_where_it_was_and_is_accounted_for(delivery: str) -> None:
+    async def main() -> None:
+        topics = [
+            topic("l", consumers=["counts.left"], partitions=2),
+            topic("r", consumers=["counts.right"], partitions=2),
+            topic("o", producers=["counts.out"], partitions=2),
+        ]
+        wired = plan(["counts"], topics, delivery=delivery)
+        app = Application(wired, {"counts": Counts})
+        await app.worker()
+        for life, (n_left, n_right) in enumerate([(5, 3), (0, 4), (6, 0), (2, 2)]):
+            for partition in (0, 1):
+                await app.put("l", [f"l{life}{n}" for n in range(n_left)], partition)
+                await app.put("r", [f"r{life}{n}" for n in range(n_right)], partition)
+            app = Application(wired, {"counts": Counts}, app.log)
+            assert (await app.until_idle()).causes == []
+        for partition in (0, 1):
+            copies = await app.read("o", partition)
+            counts = {"l": list[int](), "r": list[int]()}
+            for copy in copies:
+                text = (copy.value or b"").decode()
+                counts["l" if '"l' in text else "r"].append(int(text.rpartition(" ")[2].rstrip("]")))
+            assert counts == {"l": list(range(1, 14)), "r": list(range(1, 10))}
+        (line,) = (await taken(app)).lines
+        assert (line.n_in, line.differences) == (44, [])
 
     virtual_run(main())
