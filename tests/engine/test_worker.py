@@ -16,8 +16,8 @@ from streamlets.engine.account import account
 from streamlets.engine.snapshots import read as read_snapshots
 from streamlets.engine.virtual import virtual_run
 from streamlets.errors import Fatal, Unavailable
-from streamlets.ports import Batch, Context, Emit, Inlet, Outcome, Outlet, Portion, State
-from streamlets.transports.transport import TopicPartition
+from streamlets.ports import Batch, Context, Emit, Inlet, Needs, Outcome, Outlet, Portion, State, Wiring
+from streamlets.transports.transport import TopicPartition, TopicSpec
 from tests.engine.application import Application, plan, topic
 from tests.engine.test_stage import Copy, Tumbling, copying
 
@@ -444,5 +444,22 @@ def test_topics_that_are_read_together_must_have_the_same_partitions_also_where_
             await Application(wired, {"both": Both}).worker()
         assert (caught.value.code, caught.value.exit_code) == ("partitions-differ", 64)
         assert "1 of app.left and 2 of app.right" in str(caught.value)
+
+    virtual_run(main())
+
+
+def test_one_reader_is_asked_for_at_start_too_because_others_may_have_made_the_topic() -> None:
+    class Alone(Copy):
+        @staticmethod
+        def needs(options: Any, wiring: Wiring) -> Needs:
+            return Needs(single_reader="it counts them all; give the topic 'partitions: 1'")
+
+    async def main() -> None:
+        app = copying(Alone)
+        app.log.create(TopicSpec(name="app.numbers", partitions=3))  # others were here first
+        with pytest.raises(Fatal) as caught:
+            await app.worker()
+        assert (caught.value.code, caught.value.exit_code) == ("single-reader", 64)
+        assert "3 of app.numbers: it counts them all" in str(caught.value)
 
     virtual_run(main())
