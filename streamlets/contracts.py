@@ -20,6 +20,7 @@ from streamlets.errors import Broken, Fatal, Rejected
 _NAMED = 3  # problems told of one event; the rest are counted, so that a message stays a line
 _WIDEST = 120  # of a field's path or a reason, in characters: names of unknown fields come from outside
 _MODULES = re.compile(r"(?:\w+\.)+(?:<locals>\.)?")
+_DECIMAL = r"^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?$"
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _VALUE = msgspec.json.Decoder()
 _WRITER = msgspec.json.Encoder()
@@ -109,6 +110,26 @@ class _Schema(GenerateJsonSchema):
         if self.mode == "serialization" and field["type"] != "typed-dict-field":
             return field.get("serialization_exclude_if") is None
         return super().field_is_required(field, total)
+
+    def decimal_schema(self, schema: Any) -> dict[str, Any]:
+        """Say which text is a decimal; as it is, any would do."""
+        found = super().decimal_schema(schema)
+        for one in (found, *found.get("anyOf", ())):
+            if one.get("type") == "string":
+                one.setdefault("pattern", _DECIMAL)
+        return found
+
+    def set_schema(self, schema: Any) -> dict[str, Any]:
+        return self._accepting_twice(super().set_schema(schema))
+
+    def frozenset_schema(self, schema: Any) -> dict[str, Any]:
+        return self._accepting_twice(super().frozenset_schema(schema))
+
+    def _accepting_twice(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of a set: none is written with an item twice, but pydantic reads such a list."""
+        return (
+            found if self.mode == "serialization" else {k: v for k, v in found.items() if k != "uniqueItems"}
+        )
 
 
 def name_of(kind: Any) -> str:

@@ -7,7 +7,7 @@ hold beyond ASCII, so both readings are tried: there is no such text only if the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -269,6 +269,7 @@ def _literal(text: str) -> _Machine:
     return machine
 
 
+@lru_cache(maxsize=4096)
 def matches(pattern: str, text: str) -> bool | None:
     """Return whether a pattern matches; None where the dialects differ or no automaton says it."""
     answers = set()
@@ -283,36 +284,33 @@ def matches(pattern: str, text: str) -> bool | None:
     return answers.pop() if len(answers) == 1 else None
 
 
+@lru_cache(maxsize=1024)
 def shortest(
-    matched: Sequence[str],
-    unmatched: Sequence[str],
+    matched: frozenset[str],
+    unmatched: frozenset[str],
     min_length: int,
     max_length: int | None,
-    but: Sequence[str],
-) -> Iterator[str | None]:
-    """Yield candidates, at most one for each reading; then None unless it is proved that there is no text at all.
+    but: frozenset[str] = frozenset(),
+) -> tuple[str | None, ...]:
+    """Return candidates, at most one for each reading; then None unless it is proved that there is no text at all.
 
     Texts in `but` are passed over.
     """
-    proved = True
+    passed = [text for text in sorted(but)[:MAX_BUT] if len(text) < MAX_STATES]
+    is_proved, candidates = len(passed) == len(but), []
     for wide in (False, True):
-        machines = [_machine(pattern, wide) for pattern in (*matched, *unmatched)]
-        known = [machine for machine in machines if machine is not None]
-        if len(but) > MAX_BUT or any(len(text) >= MAX_STATES for text in but):
-            proved, but = False, [text for text in but[:MAX_BUT] if len(text) < MAX_STATES]
+        wanted = [_machine(pattern, wide) for pattern in sorted(matched)]
+        unwanted = [_machine(pattern, wide) for pattern in sorted(unmatched)]
         found = _walk(
-            [machine for machine in machines[: len(matched)] if machine is not None],
-            [m for m in machines[len(matched) :] if m is not None] + [_literal(text) for text in but],
+            [machine for machine in wanted if machine is not None],
+            [*(machine for machine in unwanted if machine is not None), *map(_literal, passed)],
             min_length,
             max_length,
         )
-        if found is not None and found is not False:
-            yield str(found)
-            proved = False
-        elif found is None or (len(known) < len(machines) and found is not False):
-            proved = False
-    if not proved:
-        yield None
+        if isinstance(found, str):
+            candidates.append(found)
+        is_proved = is_proved and found is False
+    return tuple(candidates) if is_proved else (*candidates, None)
 
 
 def _walk(

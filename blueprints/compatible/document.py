@@ -27,6 +27,15 @@ ORDER = (
     *("unevaluatedProperties", "unevaluatedItems"),
 )
 _COMPANIONS = ("minContains", "maxContains", "then", "else")  # read by the keyword beside which they stand
+SCHEMAS = frozenset(
+    (
+        *("$ref", "additionalProperties", "propertyNames", "items", "contains", "not", "if", "then", "else"),
+        *("unevaluatedProperties", "unevaluatedItems"),
+    )
+)
+"""Keywords whose value is a schema; then those of lists and of mappings of schemas."""
+SCHEMA_LISTS = frozenset(["prefixItems", "allOf", "anyOf", "oneOf"])
+SCHEMA_MAPS = frozenset(["properties", "patternProperties", "dependentSchemas"])
 _SINCE = {
     "const": 6, "contains": 6, "propertyNames": 6, "exclusiveMinimum": 4, "if": 7, "dependentRequired": 2019,
     "dependentSchemas": 2019, "minContains": 2019, "maxContains": 2019, "unevaluatedProperties": 2019,

@@ -74,21 +74,21 @@ class Numbers:
     def _allows(self, number: Fraction) -> bool:
         return self.within(number) and (self.kind, number) not in self.excluded
 
-    def _multiples(self, step: Fraction) -> tuple[list[Fraction], bool]:
+    def _multiples(self, step: Fraction) -> tuple[Iterator[Fraction], bool]:
         """Return the multiples next to zero, and whether these are all."""
         low = None if self.low is None else ceil(self.low / step)
         high = None if self.high is None else floor(self.high / step)
-        near = max(0 if low is None else low, 0) if high is None or high >= 0 else high
-        if low is not None and low > near:
-            near = low
-        count = None if low is None or high is None else high - low + 1
-        found = []
+        near = max(low, 0) if low is not None else 0
+        near = min(near, high) if high is not None else near
         most = TRIED + len(self.excluded)
-        for offset in range(most):
-            for place in {near + offset, near - offset}:
-                if (low is None or place >= low) and (high is None or place <= high):
-                    found.append(place * step)
-        return sorted(found, key=lambda n: (abs(n), n < 0)), count is not None and count <= most // 2
+
+        def around() -> Iterator[Fraction]:
+            for offset in range(most):
+                for place in (near + offset, near - offset) if offset else (near,):
+                    if (low is None or place >= low) and (high is None or place <= high):
+                        yield place * step
+
+        return around(), low is not None and high is not None and high - low < most
 
     def _points(self) -> Iterator[Fraction]:
         low = self.low if self.low is not None else (self.high or Fraction(0)) - 10

@@ -293,7 +293,9 @@ def _fields(
             name: shape.fields[name] & node if name in shape.fields else node for name, node in nodes.items()
         }
         new = replace(shape, fields={**shape.fields, **met})
-        return [new] if all(new.may_have(name, search) for name in met if name in new.required) else []
+        met_before = shape.others or shape.patterns
+        touched = (n for n in met if n in new.required and (met_before or n in shape.fields))
+        return [new] if all(new.may_have(name, search) for name in touched) else []
     left: list[Object] = []
     for name, node in nodes.items():
         search.spend()

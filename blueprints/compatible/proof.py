@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from blueprints.compatible import automaton
@@ -11,11 +11,13 @@ from blueprints.compatible import automaton
 class Proof:
     """What a validator says. It is imported when it is first asked: 10 ms that a blueprint that fits does not pay."""
 
-    def __init__(self) -> None:
+    def __init__(self, spend: Callable[[int], None]) -> None:
+        self._spend = spend
         self._validators: dict[tuple[str, Any], Any] = {}
 
     def matches(self, pattern: str, text: str) -> bool | None:
         """Return whether a text matches a pattern; None where no validator can tell."""
+        self._spend(1 + len(text) // 16)
         known = automaton.matches(pattern, text)
         return known if known is not None else self._holds(("pattern", pattern), text)
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 from blueprints.compatible import arrays, numbers, objects, text
 from blueprints.compatible.answer import EMPTY, Answer, unknown
 from blueprints.compatible.arrays import Array
-from blueprints.compatible.document import Document, Undecidable
+from blueprints.compatible.document import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMAS, Document, Undecidable
 from blueprints.compatible.node import Node, Part
 from blueprints.compatible.numbers import Numbers
 from blueprints.compatible.objects import Object
@@ -48,7 +48,7 @@ class Search:
     """One comparison: its answers so far and the steps that it may still take."""
 
     def __init__(self, steps: int = STEPS) -> None:
-        self.proof = Proof()
+        self.proof = Proof(self.spend)
         self._steps = steps
         self._known: dict[Hashable, Answer] = {}
         self._assumed: dict[Hashable, int] = {}  # answered "none" because of an outer question: its depth
@@ -56,6 +56,8 @@ class Search:
         self._lowest = _NEVER_MET
         self._level: set[Hashable] = set()  # schemas being taken apart for the same value
         self._writers: dict[Hashable, list[Shape]] = {}
+        self._forms: dict[Hashable, int | None] = {}
+        self._numbers: dict[Hashable, int] = {}
         self._own = Document(True)
         self._made: dict[Hashable, Part] = {}
 
@@ -85,6 +87,9 @@ class Search:
             self._lowest = min(self._lowest, self._active[key])
             return EMPTY
         self.spend()
+        if self._contradicts(node):
+            self._known[key] = EMPTY
+            return EMPTY
         depth, before = len(self._active), list(self._assumed)
         outer, self._lowest = self._lowest, _NEVER_MET
         level, self._level = self._level, set()
@@ -107,6 +112,63 @@ class Search:
                 self._known[other] = EMPTY
         self._known[key] = answer
         return answer
+
+    def _contradicts(self, node: Node) -> bool:
+        """Return whether a node asks for a schema and against one that says the same."""
+        against = [self.form(part) for part in node.parts if part.negated]
+        if not against or len(against) == len(node.parts):
+            return False
+        return any(
+            form is not None and form in against
+            for form in (self.form(part) for part in node.parts if not part.negated)
+        )
+
+    def form(self, part: Part) -> int | None:
+        """Return a number that schemas share which say the same in the same words, whatever their notes and
+        definitions; None for one that holds itself."""
+        schema, document = part.schema, part.document
+        if isinstance(schema, tuple):
+            return None
+        key = (id(document), schema if isinstance(schema, bool) else id(schema))
+        if key not in self._forms:
+            self._forms[key] = None  # what is met again while it is looked at holds itself
+            self._forms[key] = self._formed(part)
+        return self._forms[key]
+
+    def _formed(self, part: Part) -> int | None:
+        if not isinstance(part.schema, bool | Mapping):
+            return None
+        said: list[tuple[str, Hashable]] = []
+        try:
+            words = part.document.keywords(part.schema) if isinstance(part.schema, dict | Mapping) else {}
+            if part.schema is False:
+                words = {"not": True}
+            for word, value in words.items():
+                if word in ("$ref", "$dynamicRef"):
+                    value = part.document.target(word, value)
+                    if len(words) == 1:
+                        return self.form(part.of(value))
+                    word = "$ref"
+                form = self._form_of(part, word, value)
+                if form is None:
+                    return None
+                said.append((word, form))
+        except Undecidable:
+            return None
+        return self._numbers.setdefault(tuple(said), len(self._numbers))
+
+    def _form_of(self, part: Part, word: str, value: Any) -> Hashable | None:
+        if word in SCHEMAS:
+            return self.form(part.of(value))
+        if word in SCHEMA_LISTS:
+            below = [self.form(part.of(schema)) for schema in value]
+            return None if None in below else tuple(below)
+        if word in SCHEMA_MAPS:
+            named = {name: self.form(part.of(schema)) for name, schema in value.items()}
+            return None if None in named.values() else frozenset(named.items())
+        if word == "required":
+            return frozenset(value)
+        return json.dumps(value, sort_keys=True)
 
     def find_in(self, shapes: list[Shape]) -> Answer:
         """Return a value of one of several shapes."""
@@ -168,7 +230,7 @@ class Search:
             return shapes
         if isinstance(schema, bool):
             return shapes if schema != part.negated else []
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, dict | Mapping):
             return _doubted(shapes, part, "", schema, "what a schema means that is none")
         if part.key in self._level:
             raise Undecidable("what a schema means that refers to itself")

@@ -15,6 +15,7 @@ from blueprints.compatible.values import mark
 if TYPE_CHECKING:
     from blueprints.compatible.search import Search
 
+WALK_STEPS = 50  # what walking patterns side by side costs of the steps that there are
 LONGEST = 5_000  # characters of a text that is made up
 
 
@@ -38,7 +39,10 @@ class Text:
         answers = [
             *(search.proof.matches(pattern, value) for pattern in self.patterns),
             *(_not(search.proof.matches(pattern, value)) for pattern in self.not_patterns),
-            *(search.proof.has_format(name, value) for name in self.formats),
+            *(
+                value in EXAMPLES.get(name, ()) or search.proof.has_format(name, value)
+                for name in self.formats
+            ),
             *(_not(search.proof.has_format(name, value)) for name in self.not_formats),
         ]
         if False in answers or mark(value) in self.excluded:
@@ -56,21 +60,20 @@ class Text:
         if (high is not None and low > high) or self.patterns & self.not_patterns:
             return EMPTY
         is_proved = False
-        for value in self._candidates(low, high):
+        for value in self._candidates(low, high, search):
             if value is None:
                 is_proved = True
             elif self.holds(value, search):
                 return checked(self, value, search)
         return EMPTY if is_proved else unknown(self._question())
 
-    def _candidates(self, low: int, high: int | None) -> Iterator[str | None]:
+    def _candidates(self, low: int, high: int | None, search: Search) -> Iterator[str | None]:
         """Yield texts that may do; None where it is proved that none does."""
         if self.patterns or self.not_patterns:
-            texts = [one[1] for one in self.excluded if isinstance(one, tuple)]
+            texts = frozenset(str(one[1]) for one in self.excluded if isinstance(one, tuple))
             is_open = False
-            for text in automaton.shortest(
-                sorted(self.patterns), sorted(self.not_patterns), low, high, texts
-            ):
+            search.spend(WALK_STEPS)
+            for text in automaton.shortest(self.patterns, self.not_patterns, low, high, texts):
                 is_open = True
                 if text is not None:
                     yield text

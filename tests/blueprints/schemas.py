@@ -266,7 +266,7 @@ def _event(random: Random, root: Any, made: Any, depth: int) -> Any:
         if made.get(word) and random.random() < 0.8:
             return _event(random, root, random.choice(made[word]), depth + 1)
     if "if" in made and random.random() < 0.7:
-        return _event(random, root, made[random.choice(["if", "then", "else"])], depth + 1)
+        return _event(random, root, made.get(random.choice(["if", "then", "else"]), True), depth + 1)
     if "const" in made:
         return made["const"]
     if "enum" in made:

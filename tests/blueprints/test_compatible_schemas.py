@@ -16,9 +16,9 @@ from tests.blueprints import schemas
 
 SEEDS = st.integers(0, 2**32 - 1)
 QUICK = settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-LONG = settings(QUICK, max_examples=1_500)
+LONG = settings(QUICK, max_examples=8_000)
 
 
 def pair(seed):
