@@ -15,10 +15,10 @@ ORDER = (
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
     *("minLength", "maxLength", "format", "pattern"),
     *(
+        "properties",
         "required",
         "minProperties",
         "maxProperties",
-        "properties",
         "patternProperties",
         "additionalProperties",
     ),

@@ -11,7 +11,7 @@ from blueprints.compatible.document import Undecidable
 from blueprints.compatible.node import ANY, NEVER, Node, Part
 from blueprints.compatible.shape import NOTHING, Finite, Opaques, Shape, checked
 from blueprints.compatible.text import Text
-from blueprints.compatible.values import mark, marks
+from blueprints.compatible.values import is_small, mark, marks
 
 if TYPE_CHECKING:
     from blueprints.compatible.search import Search
@@ -120,6 +120,8 @@ class Object:
             answer = self._more(made, search)
             if not answer.is_found:
                 return answer if not self.some else unknown("whether an object can have all that it must")
+        if given and doubt is None and not self.opaque and is_small(made):
+            return Answer("found", made)  # a validator will look at it
         return doubt or checked(self, made, search)
 
     def _more(self, made: dict[str, Any], search: Search, some: Some | None = None) -> Answer:

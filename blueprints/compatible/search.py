@@ -22,9 +22,11 @@ from blueprints.compatible.objects import Object
 from blueprints.compatible.proof import Proof
 from blueprints.compatible.shape import Finite, Opaque, Shape, with_opaque
 from blueprints.compatible.text import Text
-from blueprints.compatible.values import kind_of, mark, marks
+from blueprints.compatible.values import KINDS, kind_of, mark, marks
 
 STEPS = 40_000  # keywords met with shapes; some 0.5 s, which only a schema made to hang reaches
+GLANCES = 8  # to a step
+FEW = 16  # constants of a tag, and shapes, that are looked at one by one
 _NEVER_MET = 1 << 30
 
 ALL: tuple[Shape, ...] = (
@@ -49,13 +51,15 @@ class Search:
 
     def __init__(self, steps: int = STEPS) -> None:
         self.proof = Proof(self.spend)
-        self._steps = steps
+        self._left = steps * GLANCES
         self._known: dict[Hashable, Answer] = {}
         self._assumed: dict[Hashable, int] = {}  # answered "none" because of an outer question: its depth
         self._active: dict[Hashable, int] = {}
         self._lowest = _NEVER_MET
         self._level: set[Hashable] = set()  # schemas being taken apart for the same value
         self._writers: dict[Hashable, list[Shape]] = {}
+        self._allowed: dict[Hashable, bool | None] = {}
+        self._tags: dict[Hashable, Mapping[str, frozenset[Hashable]]] = {}
         self._forms: dict[Hashable, int | None] = {}
         self._numbers: dict[Hashable, int] = {}
         self._own = Document(True)
@@ -71,8 +75,12 @@ class Search:
         return Node([self.keep(Part(self._own, {"const": value}))])
 
     def spend(self, steps: int = 1) -> None:
-        self._steps -= steps
-        if self._steps < 0:
+        self.glance(steps * GLANCES)
+
+    def glance(self, count: int = 1) -> None:
+        """Count what is much less than a step."""
+        self._left -= count
+        if self._left < 0:
             raise Exhausted
 
     def find(self, node: Node) -> Answer:
@@ -170,10 +178,48 @@ class Search:
             return frozenset(value)
         return json.dumps(value, sort_keys=True)
 
+    def _is_other(self, shapes: list[Shape], part: Part, schema: Mapping[str, Any]) -> bool:
+        """Return whether all shapes are objects with other tags than a schema asks for. It is what tells apart the
+        alternatives of a discriminated union, and much quicker than to compare them."""
+        if len(shapes) > FEW or not all(isinstance(shape, Object) for shape in shapes):
+            return False
+        try:
+            tags = self._tags_of(part, schema)
+        except Undecidable:
+            return False
+        return bool(tags) and all(self._has_other(cast(Object, shape), tags) for shape in shapes)
+
+    def _has_other(self, shape: Object, tags: Mapping[str, frozenset[Hashable]]) -> bool:
+        for name, accepted in tags.items():
+            if name in shape.required and name in shape.fields:
+                for one in shape.fields[name].parts:
+                    if not one.negated and isinstance(one.schema, dict) and not one.schema.get("$ref"):
+                        values = _constants(one.document.keywords(one.schema))
+                        if values and values.isdisjoint(accepted):
+                            return True
+        return False
+
+    def _tags_of(self, part: Part, schema: Mapping[str, Any]) -> Mapping[str, frozenset[Hashable]]:
+        key = (id(part.document), id(schema))
+        if key not in self._tags:
+            self._tags[key] = {}
+            document, words = part.document, part.document.keywords(schema)
+            if list(words) == ["$ref"]:
+                target = document.target("$ref", words["$ref"])
+                if isinstance(target, Mapping):
+                    self._tags[key] = self._tags_of(part, target)
+            else:
+                fields = words.get("properties", {}).items()
+                found = {
+                    name: _constants(document.keywords(of)) for name, of in fields if isinstance(of, dict)
+                }
+                self._tags[key] = {name: values for name, values in found.items() if values}
+        return self._tags[key]
+
     def find_in(self, shapes: list[Shape]) -> Answer:
         """Return a value of one of several shapes."""
         doubt: Answer | None = None
-        for shape in shapes:
+        for shape in sorted(shapes, key=lambda shape: KINDS.index(shape.kind)):
             answer = shape.find(self)
             if answer.is_found:
                 return answer
@@ -183,6 +229,12 @@ class Search:
 
     def allows(self, node: Node, value: Any) -> bool | None:
         """Return whether a node allows a value; None where that is not known."""
+        key = (node.key, mark(value))
+        if key not in self._allowed:
+            self._allowed[key] = self._allows(node, value)
+        return self._allowed[key]
+
+    def _allows(self, node: Node, value: Any) -> bool | None:
         left: list[Shape] = [Finite(kind_of(value), (value,))]
         level, self._level = self._level, set()
         try:
@@ -220,7 +272,7 @@ class Search:
         """Return what is left of shapes by one more schema."""
         if not shapes:
             return shapes
-        self.spend(len(shapes))
+        self.glance(len(shapes))
         schema = part.schema
         if isinstance(schema, tuple):
             if part.negated:
@@ -238,6 +290,9 @@ class Search:
             keywords = part.document.keywords(schema)
         except Undecidable as exc:
             return _doubted(shapes, part, "", schema, str(exc))
+        if self._is_other(shapes, part, schema):
+            return shapes if part.negated else []
+        self.spend(len(shapes))
         self._level.add(part.key)
         try:
             if not part.negated:
@@ -309,6 +364,14 @@ class Search:
             few = with_opaque(replace(shape, values=tuple(unsure)), doubt)
             left += [few] if few is not None else []
         return left
+
+
+def _constants(schema: Mapping[str, Any]) -> frozenset[Hashable]:
+    """Return the marks of the few values that a schema names, or nothing."""
+    if "const" in schema:
+        return marks([schema["const"]])
+    values = schema.get("enum")
+    return marks(values) if isinstance(values, list) and len(values) <= FEW else frozenset()
 
 
 def _doubted(shapes: list[Shape], part: Part, word: str, value: Any, why: str) -> list[Shape]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from blueprints.compatible.answer import EMPTY, Answer, found, unknown
-from blueprints.compatible.values import mark, marks
+from blueprints.compatible.values import is_small, mark, marks
 
 if TYPE_CHECKING:
     from blueprints.compatible.search import Search
@@ -75,6 +75,8 @@ class Finite:
 
 def checked(shape: Shape, value: Any, search: Search) -> Answer:
     """Return a value that was made for a shape as found, if nothing opaque is left."""
+    if not is_small(value):
+        return unknown("whether all fits of a value as large as it must be")
     for one in shape.opaque:
         return unknown(one.why)
     if shape.holds(value, search):

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable
 from fractions import Fraction
 from typing import Any
 
+MOST_PARTS = 1_000  # of a value that is made up: one whose halves are the same twice grows beyond all bounds
 KINDS = ("null", "boolean", "number", "string", "array", "object")
 
 
@@ -35,6 +36,21 @@ def mark(value: Any) -> Hashable:
 def marks(values: Iterable[Any]) -> frozenset[Hashable]:
     """Return the marks of several values, to ask whether another is among them."""
     return frozenset(map(mark, values))
+
+
+def is_small(value: Any) -> bool:
+    """Return whether a value has at most so many parts as one may look at again and again."""
+    waiting, count = [value], 0
+    while waiting:
+        one = waiting.pop()
+        count += 1
+        if count > MOST_PARTS:
+            return False
+        if isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, dict):
+            waiting.extend(one.values())
+    return True
 
 
 def exact(number: float) -> Fraction:

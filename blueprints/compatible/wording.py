@@ -38,10 +38,15 @@ def noun(shape: Shape, is_full: bool = False) -> str:
     if isinstance(shape, Text):
         return _text(shape, is_full)
     if isinstance(shape, Array) and is_full:
-        twice = (
-            " with an item twice" if shape.is_repeated else " of different items" if shape.is_unique else ""
+        if shape.high == 0:
+            return "an empty list"
+        if shape.is_repeated:
+            return "a list with an item twice"
+        return (
+            "a list"
+            + _count(shape.low, shape.high, "item")
+            + (" of different items" if shape.is_unique else "")
         )
-        return "a list" + _count(shape.low, shape.high, "item") + twice
     if isinstance(shape, Object) and is_full:
         return "an empty object" if shape.high == 0 else "an object" + _count(shape.low, shape.high, "field")
     return _NOUNS[shape.kind]
@@ -82,6 +87,8 @@ def _text(shape: Text, is_full: bool) -> str:
     words = either(f"a {name}" if name[0] not in "aeio" else f"an {name}" for name in formats)
     if not is_full:
         return words or "a string"
+    if shape.high == 0:
+        return "an empty string"
     more = _count(shape.low, shape.high, "character")
     if shape.not_patterns:
         more += f" that does not match {_patterns(shape.not_patterns, 'or')}"
