@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from blueprints.compatible.answer import EMPTY, Answer, unknown
 from blueprints.compatible.document import Undecidable
+from blueprints.compatible.naming import named
 from blueprints.compatible.node import ANY, NEVER, Node, Part
-from blueprints.compatible.shape import NOTHING, Finite, Opaques, Shape, checked
-from blueprints.compatible.text import Text
-from blueprints.compatible.values import is_small, mark, marks
+from blueprints.compatible.shape import NOTHING, Opaques, checked
+from blueprints.compatible.unevaluated import spoken_of
+from blueprints.compatible.values import is_small, mark
 
 if TYPE_CHECKING:
     from blueprints.compatible.search import Search
 
 MOST = 200  # fields of an object that is made up
 MOST_PATTERNS = 5  # of names; each doubles the sets of patterns that a name may match
-FRESH = ("extra", "more", "other")  # names of made-up fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,38 +167,7 @@ class Object:
         for chosen in range(1 << len(patterns)):
             matched = {pattern for index, pattern in enumerate(patterns) if chosen >> index & 1}
             for shape in shapes:
-                yield from _names(shape, matched, set(patterns) - matched, (*listed, *made), search)
-
-
-def _names(
-    shape: Shape, matched: set[str], unmatched: set[str], but: tuple[str, ...], search: Search
-) -> Iterator[str | None]:
-    """Yield a name that matches some patterns and not others; None where it is not known whether there is one."""
-    if isinstance(shape, Finite):
-        for name in shape.values:
-            if name not in but:
-                answers = {search.proof.matches(pattern, name) for pattern in matched}
-                answers |= {_not(search.proof.matches(pattern, name)) for pattern in unmatched}
-                if False not in answers:
-                    yield None if None in answers or shape.opaque else name
-        return
-    assert isinstance(shape, Text)
-    text = replace(
-        shape,
-        patterns=shape.patterns | matched,
-        not_patterns=shape.not_patterns | unmatched,
-        excluded=shape.excluded | marks(but),
-    )
-    if not text.patterns and not text.opaque:
-        for name in FRESH:
-            if text.holds(name, search):
-                yield name
-                return
-    answer = text.find(search)
-    if answer.is_found:
-        yield answer.value
-    elif not answer.is_empty:
-        yield None
+                yield from named(shape, matched, set(patterns) - matched, (*listed, *made), search)
 
 
 def closed(shape: Object) -> Object:
@@ -209,10 +178,6 @@ def closed(shape: Object) -> Object:
         return shape
     rest = Others(listed, tuple(pattern for pattern, _ in shape.patterns), NEVER)
     return replace(shape, others=(*shape.others, rest))
-
-
-def _not(answer: bool | None) -> bool | None:
-    return None if answer is None else not answer
 
 
 def _matches(pattern: str, name: str, search: Search) -> bool:
@@ -387,41 +352,10 @@ def _dependent(
 def _unevaluated(
     search: Search, shape: Object, part: Part, word: str, keywords: Mapping[str, Any]
 ) -> list[Object]:
-    known = _evaluated(part, keywords, 0)
+    known = spoken_of(part, keywords)
     if known is None:
         return [] if part.negated else [shape]
     return _rest(search, shape, part, keywords[word], frozenset(known[0]), tuple(known[1]))
-
-
-_APPLYING = (
-    "properties",
-    "patternProperties",
-    "additionalProperties",
-    "unevaluatedProperties",
-    "$ref",
-    "allOf",
-)
-_CHOOSING = ("anyOf", "oneOf", "if", "dependentSchemas", "$dynamicRef")
-
-
-def _evaluated(part: Part, keywords: Mapping[str, Any], depth: int) -> tuple[set[str], set[str]] | None:
-    """Return the names and patterns that are spoken of wherever a schema applies; None where all are."""
-    if any(word in keywords for word in _CHOOSING) or depth > MOST_PATTERNS:
-        raise Undecidable("which fields 'unevaluatedProperties' is about")
-    if "additionalProperties" in keywords or (depth and "unevaluatedProperties" in keywords):
-        return None
-    names, patterns = set(keywords.get("properties", ())), set(keywords.get("patternProperties", ()))
-    below = list(keywords.get("allOf", ()))
-    if "$ref" in keywords:
-        below.append(part.document.target("$ref", keywords["$ref"]))
-    for schema in below:
-        if isinstance(schema, Mapping):
-            more = _evaluated(part, part.document.keywords(schema), depth + 1)
-            if more is None:
-                return None
-            names |= more[0]
-            patterns |= more[1]
-    return names, patterns
 
 
 RULES: Mapping[str, Callable[[Search, Object, Part, str, Mapping[str, Any]], list[Object]]] = {

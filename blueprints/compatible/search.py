@@ -15,7 +15,8 @@ from typing import Any, cast
 from blueprints.compatible import arrays, numbers, objects, text
 from blueprints.compatible.answer import EMPTY, Answer, unknown
 from blueprints.compatible.arrays import Array
-from blueprints.compatible.document import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMAS, Document, Undecidable
+from blueprints.compatible.document import Document, Undecidable
+from blueprints.compatible.forms import Forms
 from blueprints.compatible.node import Node, Part
 from blueprints.compatible.numbers import Numbers
 from blueprints.compatible.objects import Object
@@ -60,8 +61,7 @@ class Search:
         self._writers: dict[Hashable, list[Shape]] = {}
         self._allowed: dict[Hashable, bool | None] = {}
         self._tags: dict[Hashable, Mapping[str, frozenset[Hashable]]] = {}
-        self._forms: dict[Hashable, int | None] = {}
-        self._numbers: dict[Hashable, int] = {}
+        self._forms = Forms()
         self._own = Document(True)
         self._made: dict[Hashable, Part] = {}
 
@@ -123,60 +123,13 @@ class Search:
 
     def _contradicts(self, node: Node) -> bool:
         """Return whether a node asks for a schema and against one that says the same."""
-        against = [self.form(part) for part in node.parts if part.negated]
+        against = [self._forms.of(part) for part in node.parts if part.negated]
         if not against or len(against) == len(node.parts):
             return False
         return any(
             form is not None and form in against
-            for form in (self.form(part) for part in node.parts if not part.negated)
+            for form in (self._forms.of(part) for part in node.parts if not part.negated)
         )
-
-    def form(self, part: Part) -> int | None:
-        """Return a number that schemas share which say the same in the same words, whatever their notes and
-        definitions; None for one that holds itself."""
-        schema, document = part.schema, part.document
-        if isinstance(schema, tuple):
-            return None
-        key = (id(document), schema if isinstance(schema, bool) else id(schema))
-        if key not in self._forms:
-            self._forms[key] = None  # what is met again while it is looked at holds itself
-            self._forms[key] = self._formed(part)
-        return self._forms[key]
-
-    def _formed(self, part: Part) -> int | None:
-        if not isinstance(part.schema, bool | Mapping):
-            return None
-        said: list[tuple[str, Hashable]] = []
-        try:
-            words = part.document.keywords(part.schema) if isinstance(part.schema, dict | Mapping) else {}
-            if part.schema is False:
-                words = {"not": True}
-            for word, value in words.items():
-                if word in ("$ref", "$dynamicRef"):
-                    value = part.document.target(word, value)
-                    if len(words) == 1:
-                        return self.form(part.of(value))
-                    word = "$ref"
-                form = self._form_of(part, word, value)
-                if form is None:
-                    return None
-                said.append((word, form))
-        except Undecidable:
-            return None
-        return self._numbers.setdefault(tuple(said), len(self._numbers))
-
-    def _form_of(self, part: Part, word: str, value: Any) -> Hashable | None:
-        if word in SCHEMAS:
-            return self.form(part.of(value))
-        if word in SCHEMA_LISTS:
-            below = [self.form(part.of(schema)) for schema in value]
-            return None if None in below else tuple(below)
-        if word in SCHEMA_MAPS:
-            named = {name: self.form(part.of(schema)) for name, schema in value.items()}
-            return None if None in named.values() else frozenset(named.items())
-        if word == "required":
-            return frozenset(value)
-        return json.dumps(value, sort_keys=True)
 
     def _is_other(self, shapes: list[Shape], part: Part, schema: Mapping[str, Any]) -> bool:
         """Return whether all shapes are objects with other tags than a schema asks for. It is what tells apart the

@@ -216,7 +216,11 @@ def _places(holder: Any) -> Iterator[tuple[Any, Any]]:
 def _changed(random: Random, made: Made) -> Made:
     if not isinstance(made, dict) or random.random() < 0.2:
         return {"anyOf": [made, _schema(random, 0)]} if random.random() < 0.5 else _schema(random, 1)
-    words = [word for word in made if word not in ("$defs", "$ref", "additionalProperties")]
+    words = [
+        word
+        for word in made
+        if word not in ("$defs", "$ref", "additionalProperties", "unevaluatedProperties")
+    ]
     if not words or random.random() < 0.2:
         return {
             **made,
