@@ -1,7 +1,8 @@
 """Conditions and keys: CEL, evaluated by Google's C++ engine behind one small class.
 
 The names in an expression are the fields of the mapping it is evaluated over: `carrier == 'UA' && delay > 15.0`.
-Numbers compare across kinds (`delay > 15`); arithmetic wants the same kind on both sides (`delay + 5.0`).
+`event` has the event's attributes, and the whole data as `event.data`. Numbers compare across kinds (`delay > 15`);
+arithmetic wants the same kind on both sides (`delay + 5.0`).
 """
 
 from __future__ import annotations
@@ -11,36 +12,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-MAX_LENGTH = 2_000  # characters; the parser refuses nesting by itself, this bounds what it is given
+from blueprints.cel.known import TYPE_NAMES
+from blueprints.cel.lexemes import Lexeme, lexemes
+from blueprints.cel.tree import compiled
+from blueprints.cel.typed import faults
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_STRING = r"""[rRbB]{0,2}(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
-_TOKEN = re.compile(
-    rf"{_STRING}|//[^\n]*|(\.\s*)?([A-Za-z_][A-Za-z0-9_]*)(\s*\()?|[0-9][0-9a-zA-Z.]*", re.DOTALL
-)
-_LEXEME = re.compile(
-    rf"(?P<string>{_STRING})|(?P<gap>\s+|//[^\n]*)|[A-Za-z_][A-Za-z0-9_]*|[0-9][0-9a-zA-Z.]*|&&|\|\||[=!<>]=|.",
-    re.DOTALL,
-)
-_NOT_FIELDS = frozenset(
-    [
-        "true",
-        "false",
-        "null",
-        "in",
-        "bool",
-        "bytes",
-        "double",
-        "int",
-        "list",
-        "map",
-        "null_type",
-        "string",
-        "type",
-        "uint",
-    ]
-)
-_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
+_NO_FIELDS = frozenset(["true", "false", "null", "in"])
 
 
 class ExpressionError(ValueError):
@@ -87,7 +65,7 @@ class Expression:
 
 def is_field(text: str) -> bool:
     """Return whether the expression is the name of a field and nothing else."""
-    return _FIELD.match(text) is not None and text not in ("true", "false", "null", "in")
+    return _FIELD.match(text) is not None and text not in _NO_FIELDS
 
 
 def parse(text: str) -> None:
@@ -98,11 +76,30 @@ def parse(text: str) -> None:
 def free_names(text: str) -> list[str]:
     """Return the names that an expression takes from the event: identifiers that are no functions and no kinds."""
     names: dict[str, None] = {}
-    for found in _TOKEN.finditer(text):
-        after_dot, name, is_call = found[1], found[2], found[3]
-        if name and not after_dot and not is_call and name not in _NOT_FIELDS:
-            names[name] = None
+    found = list(lexemes(text))
+    for at, lexeme in enumerate(found):
+        if lexeme.kind != "name" or lexeme.text in _NO_FIELDS or lexeme.text in TYPE_NAMES:
+            continue
+        is_call = at + 1 < len(found) and found[at + 1].text == "("
+        if not is_call and not (at and found[at - 1].text == "." and _is_selected(found, at - 1)):
+            names[lexeme.text] = None
     return list(names)
+
+
+def _is_selected(found: list[Lexeme], dot: int) -> bool:
+    return dot > 0 and found[dot - 1].ends_value
+
+
+def asks_for_data(text: str) -> bool:
+    """Return whether an expression takes the data as a whole, by `event.data` or by all of `event`."""
+    found = list(lexemes(text))
+    for at, lexeme in enumerate(found):
+        if lexeme.text != "event" or lexeme.kind != "name" or (at and found[at - 1].text == "."):
+            continue
+        after = [one.text for one in found[at + 1 : at + 3]]
+        if after[:1] != ["."] or after[1:] == ["data"]:
+            return True
+    return False
 
 
 def same_key(one: str, other: str) -> bool:
@@ -114,73 +111,51 @@ def same_key(one: str, other: str) -> bool:
 
 
 def _spelling(text: str) -> list[str]:
-    lexemes: list[str] = []
-    for found in _LEXEME.finditer(text):
-        if found["gap"] is not None:
-            continue
-        lexeme = found[0]
-        if found["string"] is not None and "\\" not in lexeme and lexeme[0] == "'" and '"' not in lexeme:
-            inner = lexeme.strip("'")
-            lexeme = f'"{inner}"' if "\n" not in inner else lexeme
-        lexemes.append(lexeme)
-        if lexemes[-4:] == ["event", ".", "data", "."] and lexemes[-5:-4] != ["."]:
-            del lexemes[-4:]
-    while _is_enclosed(lexemes):
-        lexemes = lexemes[1:-1]
-    return lexemes
+    spelt: list[str] = []
+    for lexeme in lexemes(text):
+        said = lexeme.text
+        if lexeme.kind == "string" and "\\" not in said and said[0] == "'" and '"' not in said:
+            inner = said.strip("'")
+            said = f'"{inner}"' if "\n" not in inner else said
+        spelt.append(said)
+        if spelt[-4:] == ["event", ".", "data", "."] and spelt[-5:-4] != ["."]:
+            del spelt[-4:]
+    while _is_enclosed(spelt):
+        spelt = spelt[1:-1]
+    return spelt
 
 
-def _is_enclosed(lexemes: list[str]) -> bool:
-    if len(lexemes) < 3 or lexemes[0] != "(" or lexemes[-1] != ")":
+def _is_enclosed(spelt: list[str]) -> bool:
+    if len(spelt) < 3 or spelt[0] != "(" or spelt[-1] != ")":
         return False
     depth = 0
-    for lexeme in lexemes[:-1]:
-        depth += (lexeme == "(") - (lexeme == ")")
+    for said in spelt[:-1]:
+        depth += (said == "(") - (said == ")")
         if depth == 0:
             return False
     return True
 
 
-@functools.lru_cache(maxsize=1_000)  # 2 ms each; blueprint tests build their streamlets anew for every case
+@functools.lru_cache(
+    maxsize=1_000
+)  # some ms each; blueprint tests build their streamlets anew for every case
 def _compile(text: str) -> Any:
-    if len(text) > MAX_LENGTH:
-        raise ExpressionError(f"an expression has at most {MAX_LENGTH:,} characters", 1, 1)
-    from cel_expr_python import (
-        cel,  # its first environment takes 150 ms, which a blueprint without CEL does not pay
-    )
-
-    try:
-        environment = cel.NewEnv(variables=dict.fromkeys(free_names(text), cel.Type.DYN))
-        return environment.compile(text)
-    except RuntimeError as exc:
-        raise _translated(str(exc), text) from exc
+    for fault in faults(text, (), "any"):
+        if fault.severity == "error":
+            raise ExpressionError(f"{told_place(text, fault.at)}: {fault.message}", *place(text, fault.at))
+    return compiled(text)
 
 
-def _translated(message: str, text: str) -> ExpressionError:
-    found = _ERROR.search(message)
-    if not found or int(found[1]) > text.count("\n") + 1:  # the engine counts from -1 where it knows no place
-        if "recursion" in message:
-            return ExpressionError("nested too deeply", 1, 1)
-        return ExpressionError(_reason(message, text), 1, 1)
-    line, column, reason = int(found[1]), int(found[2]), re.sub(r" \[[A-Z_]+\]$", "", found[3])
-    if unknown := re.match(r"undeclared reference to '(\w+)'", reason):
-        called = text.split("\n")[line - 1][: column - 1].rstrip().endswith(unknown[1])
-        reason = f"there is no function '{unknown[1]}' for these arguments"
-        column -= len(unknown[1]) if called else 0
-    elif overload := re.match(r"found no matching overload for '(\w+?)' applied to '(.*)'", reason):
-        reason = f"'{overload[1].strip('_')}' cannot be applied to {overload[2]}"
-    elif overload := re.match(r"found no matching overload for '_?([^']+?)_?' applied to '(.*)'", reason):
-        reason = f"'{overload[1]}' cannot be applied to {overload[2]}"
-    reason = re.sub(r"expecting \{.*\}", "a value was expected", reason)
-    reason = re.sub(r"(mismatched|extraneous) input '<EOF>'", "it ends too early;", reason)
-    reason = re.sub(
-        r"(mismatched|extraneous) input ('.*?') expecting <EOF>", r"\2 does not belong here", reason
-    )
-    reason = re.sub(r"(mismatched|extraneous) input ('.*?')", r"\2 does not belong here;", reason)
-    reason = re.sub(r"token recognition error at: (.*)", r"\1 is not CEL", reason)
-    reason = re.sub(r"no viable alternative at input (.*)", r"\1 does not belong here", reason)
-    where = f"column {column}" if line == 1 else f"line {line}, column {column}"
-    return ExpressionError(f"{where}: {reason}", line, column)
+def place(text: str, at: int) -> tuple[int, int]:
+    """Return the line and column, 1-based, of a place in a text."""
+    before = text[:at]
+    return before.count("\n") + 1, at - (before.rfind("\n") + 1) + 1
+
+
+def told_place(text: str, at: int) -> str:
+    """Return `column 3`, or `line 2, column 3` in a text of several lines."""
+    line, column = place(text, at)
+    return f"line {line}, column {column}" if "\n" in text.strip("\n") else f"column {column}"
 
 
 def _reason(message: str, text: str) -> str:
