@@ -14,7 +14,10 @@ JsonSchema = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port of a streamlet as the linter sees it. `contract`: JSON Schema 2020-12 with `title`, or None."""
+    """A port of a streamlet as the linter sees it. `contract`: JSON Schema 2020-12 with `title`, or None.
+
+    `forwards`: of an outlet, the inlet whose events it passes on as they came.
+    """
 
     name: str
     direction: Literal["in", "out"]
@@ -22,6 +25,7 @@ class Port:
     contract: JsonSchema | None = None
     required: bool = True
     description: str = ""
+    forwards: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from blueprints.frames import frame
 from blueprints.lint import Draft, check
 from blueprints.lint.draft import StreamletDraft, TopicDraft
 from blueprints.lint.options import report_problem
+from blueprints.lint.written import written_to
 from blueprints.overlay import merge
 from blueprints.plan import Plan, StreamletPlan, TopicPlan
 from blueprints.source import (
@@ -271,6 +272,7 @@ def _topic(draft: Draft, topic: TopicDraft, defaults: Section | None) -> TopicPl
         contract=topic.contract,
         format=section.get("format", "json"),
         config={name: value for name, (value, _, _) in config.items()},
+        schemas=tuple(one.schema for one in written_to(draft, topic)),
     )
 
 

@@ -47,7 +47,10 @@ class ContractPlan:
 
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
-    """A topic. `name` is the blueprint's word for it, `log_name` its name in the log."""
+    """A topic. `name` is the blueprint's word for it, `log_name` its name in the log.
+
+    `schemas`: JSON Schemas of what is written to it, as far as its contract, or else its producers', say it.
+    """
 
     name: str
     log_name: str
@@ -67,6 +70,7 @@ class TopicPlan:
     format: Literal["json", "avro", "protobuf"] = "json"
     registry: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
+    schemas: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,10 @@ class Described:
         inlets, outlets = self._component.ports(self._sound(options))
         return [
             *(Port(i.name, "in", i.kind, _schema(i), i.required, i.description) for i in inlets),
-            *(Port(o.name, "out", "stream", _schema(o), o.required, o.description) for o in outlets),
+            *(
+                Port(o.name, "out", "stream", _schema(o), o.required, o.description, o.forwards)
+                for o in outlets
+            ),
         ]
 
     def check_wiring(self, options: Mapping[str, Any], wiring: Wiring) -> Sequence[OptionProblem]:

@@ -34,15 +34,17 @@ class Cel:
     """An annotation of an option: its text is a CEL expression over the events of a port, or the name of a field.
 
     `over`: the port. `gives`: what is wanted of it: `bool`; `scalar`: text, a number, or true or false; `number`;
-    `string`; `values`: scalars or a list of them; `any`. `attributes`: whether the event's attributes are there as
-    `event`, beside `event.data`. `only_field`: a field's name and no expression. `takes_null`: a null is of use too.
+    `string`; `id`: text or a whole number; `time`: text or a number; `values`: scalars or a list of them; `any`.
+    `attributes`: whether the event's attributes are there as `event`, beside `event.data`. `only_field`: a field's name
+    and no expression. `takes_null`: a null is of use too. `takes_absent`: and so is a field that is not there.
     """
 
     over: str = "in"
-    gives: Literal["bool", "scalar", "number", "string", "values", "any"] = "any"
+    gives: Literal["bool", "scalar", "number", "string", "id", "time", "values", "any"] = "any"
     attributes: bool = True
     only_field: bool = False
     takes_null: bool = False
+    takes_absent: bool = False
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         said: dict[str, Any] = {"over": self.over, "gives": self.gives}
@@ -50,6 +52,7 @@ class Cel:
             ("attributes", self.attributes),
             ("only-field", self.only_field),
             ("takes-null", self.takes_null),
+            ("takes-absent", self.takes_absent),
         ):
             if flag:
                 said[name] = True
@@ -59,7 +62,7 @@ class Cel:
 Condition = Annotated[str, Cel(gives="bool")]
 """A condition over the events of the inlet `in`."""
 
-FieldName = Annotated[str, Cel(only_field=True)]
+FieldName = Annotated[str, Cel(only_field=True, takes_null=True)]
 """The name of a field of the events of the inlet `in`."""
 
 

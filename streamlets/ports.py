@@ -50,13 +50,17 @@ class Inlet(msgspec.Struct, frozen=True):
 
 
 class Outlet(msgspec.Struct, frozen=True):
-    """Where emits go out. `type` is the CloudEvents type of what is emitted there; None keeps the parent's."""
+    """Where emits go out. `type` is the CloudEvents type of what is emitted there; None keeps the parent's.
+
+    `forwards`: the inlet whose events go out as they came, if that is all that does; then their contract is known.
+    """
 
     name: str
     contract: Contract | None = None
     required: bool = False
     type: str | None = None
     description: str = ""
+    forwards: str | None = None
 
 
 class Fate(StrEnum):
@@ -222,6 +226,8 @@ class Context(msgspec.Struct, kw_only=True):
     gauge: Callable[[str, float], None] = lambda name, value: None
     waiting: Callable[[str | None], None] = lambda reason: None
     announce: Announce = lambda *emits, state={}: None
+    contracts: Mapping[str, Sequence[Mapping[str, Any]]] = {}
+    """Port → the JSON Schemas of the events there, as far as contracts say it."""
 
 
 class Finding(msgspec.Struct, frozen=True):

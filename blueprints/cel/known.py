@@ -297,7 +297,8 @@ def _no_fields(owner: Known, name: str, data: Data) -> str:
 def _is_close(name: str, names: Sequence[str]) -> bool:
     import difflib  # 10 ms that a blueprint without a mistake does not pay
 
-    return bool(difflib.get_close_matches(name, names, n=1, cutoff=0.85))
+    near = [other for other in names if abs(len(other) - len(name)) <= 1]
+    return bool(difflib.get_close_matches(name, near, n=1, cutoff=0.75))
 
 
 def field_at(text: str, node: Select) -> int:

@@ -32,8 +32,9 @@ from blueprints.cel.tree import (
 from blueprints.field_types import FieldType
 from blueprints.suggest import did_you_mean
 
-Gives = Literal["bool", "scalar", "number", "string", "values", "any"]
-"""What is wanted of an expression. `scalar`: text, a number, or true or false. `values`: those, or a list of them."""
+Gives = Literal["bool", "scalar", "number", "string", "id", "time", "values", "any"]
+"""What is wanted of an expression. `scalar`: text, a number, or true or false. `values`: those, or a list of them.
+`id`: text or a whole number. `time`: text or a number."""
 
 MAX_DEPTH: Final = 3  # lists in lists; deeper they are checked when they are evaluated
 MAX_ROUNDS: Final = (
@@ -46,6 +47,8 @@ _WANTED: Final[dict[str, tuple[frozenset[str], str]]] = {
     "scalar": (_SCALARS, "text, a number, or true or false"),
     "number": (frozenset({"INT", "UINT", "DOUBLE"}), "a number"),
     "string": (frozenset({"STRING"}), "text"),
+    "id": (frozenset({"STRING", "INT", "UINT"}), "text or a whole number"),
+    "time": (frozenset({"STRING", "INT", "UINT", "DOUBLE"}), "text or a number"),
     "values": (_SCALARS | {"LIST"}, "a number, text, true or false, or a list of them"),
 }
 _KINDS: Final = {

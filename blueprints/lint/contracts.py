@@ -1,4 +1,4 @@
-"""Contracts: keys, and whether what is written on an edge can be read there. `schemas` has read them."""
+"""Contracts: whether what is written on an edge can be read there. `schemas` has read them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,12 @@ from typing import Any
 
 from blueprints.compatible import compare
 from blueprints.diagnostics import Mark
-from blueprints.expressions import ExpressionError, parse
 from blueprints.lint.draft import Draft, TopicDraft
 
 
 def check(draft: Draft) -> None:
     for topic in draft.topics.values():
-        _check_key(draft, topic)
         _check_edges(draft, topic)
-
-
-def _check_key(draft: Draft, topic: TopicDraft) -> None:
-    key = topic.section.get("key")
-    if key is None:
-        return
-    try:
-        parse(key)
-    except ExpressionError as exc:
-        draft.error(topic.section.at("key"), "bad-expression", f"the key of '{topic.name}': {exc}")
 
 
 def _check_edges(draft: Draft, topic: TopicDraft) -> None:

@@ -17,15 +17,14 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 import msgspec
 from pydantic import Field, field_validator
 
-from blueprints.expressions import ExpressionError, parse
 from blueprints.suggest import did_you_mean
 from streamlets.errors import Fatal, Rejected, Unavailable
-from streamlets.evaluation import Evaluation
+from streamlets.evaluation import Cel, Evaluation
 from streamlets.event import STRUCTURED, Delivery, decode
 from streamlets.ports import Context, Emit, Finding, Needs, OptionsBase, Outlet, Portion, Wiring
 
@@ -63,12 +62,12 @@ class File:
             default=False,
             description="wait for more at the end of the file, as `tail -f` does, instead of ending",
         )
-        id: str | None = Field(
+        id: Annotated[str, Cel(over="out", gives="id", attributes=False)] | None = Field(
             default=None,
             description="a field or a CEL expression over the data: the event's id; absent: made of the file's path "
             "and the line's place in it",
         )
-        time: str | None = Field(
+        time: Annotated[str, Cel(over="out", gives="time", attributes=False)] | None = Field(
             default=None,
             description="a field or a CEL expression over the data: the event's time, as RFC 3339 (without a zone: "
             "UTC) or in seconds since 1970; absent: none",
@@ -88,7 +87,7 @@ class File:
 
     @staticmethod
     def check(options: Options, wiring: Wiring) -> Sequence[Finding]:
-        """Return what is wrong with the files and the expressions."""
+        """Return what is wrong with the files, and with options that do not go together."""
         found = []
         try:
             paths = _matched(options.path, wiring.base_dir)
@@ -106,10 +105,6 @@ class File:
                 found.append(
                     Finding("bad-option", (name,), f"a CloudEvent has its own {name}; leave this away")
                 )
-            try:
-                parse(text)
-            except ExpressionError as exc:
-                found.append(Finding("bad-expression", (name,), str(exc)))
         return found
 
     @staticmethod
@@ -122,8 +117,9 @@ class File:
         self._base_dir = context.base_dir
         self._clock = context.clock
         self._splits = _matched(options.path, context.base_dir)
-        self._id = None if options.id is None else Evaluation(options.id, "the id")
-        self._time = None if options.time is None else Evaluation(options.time, "the time")
+        contracts = context.contracts.get("out", ())
+        self._id = None if options.id is None else Evaluation(options.id, "the id", contracts)
+        self._time = None if options.time is None else Evaluation(options.time, "the time", contracts)
         self._open: dict[str, _Reader] = {}
         self._lock = threading.Lock()  # a read that was cancelled goes on in its thread until it is done
 

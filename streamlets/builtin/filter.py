@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydantic import Field
 
-from blueprints.expressions import ExpressionError, parse
 from streamlets.errors import Rejected
-from streamlets.evaluation import Evaluation
+from streamlets.evaluation import Condition, Evaluation
 from streamlets.event import data_of, decode
 from streamlets.ports import (
     Batch,
-    Branch,
     Context,
     DeadLetter,
     Emit,
-    Fate,
-    Finding,
     Inlet,
     OptionsBase,
     Outcome,
     Outlet,
-    Wiring,
 )
 
 
@@ -30,7 +23,7 @@ class Filter:
     """Lets events through, unchanged, for which a condition over their fields is true; the others are filtered out."""
 
     class Options(OptionsBase):
-        where: str = Field(
+        where: Condition = Field(
             description="the condition, a CEL expression over the fields of the event's data; the event's attributes "
             "and extensions are there as `event`",
             examples=["distance > 500 && carrier == 'UA'", "event.type == 'flight.departure'"],
@@ -40,25 +33,12 @@ class Filter:
     inlets = (
         Inlet("in", description="events; with a JSON object as data, where the condition names a field"),
     )
-    outlets = (Outlet("out", required=True, description="the events for which the condition is true"),)
-
-    @staticmethod
-    def check(options: Options, wiring: Wiring) -> Sequence[Finding]:
-        """Return what is wrong with the condition, with the column inside it."""
-        try:
-            parse(options.where)
-        except ExpressionError as exc:
-            return [Finding("bad-expression", ("where",), str(exc))]
-        return []
-
-    @staticmethod
-    def branches(options: Options) -> Sequence[Branch]:
-        """Return the ways that events can go."""
-        return [Branch(name="passed", outlet="out"), Branch(name="filtered out", fate=Fate.FILTERED)]
+    outlets = (
+        Outlet("out", required=True, description="the events for which the condition is true", forwards="in"),
+    )
 
     def __init__(self, options: Options, context: Context) -> None:
-        self._where = Evaluation(options.where, "the condition")
-        self._asks_for_event = "event" in self._where.names
+        self._where = Evaluation(options.where, "the condition", context.contracts.get("in", ()))
 
     async def process(self, batch: Batch) -> Outcome:
         """Return the events for which the condition is true, as they came."""
@@ -67,7 +47,7 @@ class Filter:
         dead: list[DeadLetter] = []
         for index, delivery in enumerate(batch.deliveries):
             try:
-                if self._asks_for_event:
+                if self._where.asks_for_event:
                     event = decode(delivery)
                     data, result = event.data, self._where.of_event(event)
                 else:

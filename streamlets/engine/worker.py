@@ -182,7 +182,16 @@ class Worker:
             gauge=gauges.set,
             waiting=gauges.wait_on,
             announce=announce,
+            contracts=self._schemas(streamlet),
         )
+
+    def _schemas(self, streamlet: StreamletPlan) -> dict[str, Sequence[Mapping[str, Any]]]:
+        """Return what is known of the events at each port: of an outlet only what its topic's contract says."""
+        topics = self.plan.topics
+        found: dict[str, Sequence[Mapping[str, Any]]] = {
+            port: topics[name].schemas for port, name in streamlet.outlets.items() if topics[name].contract
+        }
+        return {**found, **{port: topics[name].schemas for port, name in streamlet.inlets.items()}}
 
     def _build(self, streamlet: StreamletPlan, component: Component) -> Running:
         plan = self.plan

@@ -32,7 +32,6 @@ streamlets:
       protocol: v2
       model: recommender
       inputs: { products: product, users: user }
-      outputs: { rating: scores }
 topics:
   requests:        { external: true, consumers: [score.in] }
   recommendations: { producers: [score.out] }

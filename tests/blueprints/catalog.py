@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -45,7 +45,11 @@ class ScoreOptions(Options):
     model: str
     servers: list[str | Server] = Field(min_length=1)
     protocol: Literal["v2", "onnx"] = "v2"
-    inputs: dict[str, str | list[str]] = {}
+    inputs: dict[
+        str,
+        Annotated[str, Field(json_schema_extra={"x-cel": {"over": "in", "gives": "values"}})]
+        | list[Annotated[str, Field(json_schema_extra={"x-cel": {"over": "in", "only-field": True}})]],
+    ] = {}
     outputs: dict[str, str] = {}
     batch: Batch = Batch()
     updates: Updates | None = None
@@ -55,8 +59,12 @@ class ScoreOptions(Options):
     max_batch: int | None = Field(default=None, deprecated="write batch.max_events")
 
 
+def _cel(**said: Any) -> Any:
+    return Field(json_schema_extra={"format": "cel", "x-cel": {"over": "in", "attributes": True, **said}})
+
+
 class FilterOptions(Options):
-    where: str
+    where: Annotated[str, _cel(gives="bool")]
 
 
 class RouteOptions(Options):
@@ -112,6 +120,20 @@ FLIGHT = {
     },
     "required": ["carrier", "distance", "delay"],
 }
+CONFLICTING: dict[str, dict[str, Any]] = {
+    "flights": {"delay": {"type": "number"}},
+    "trains": {"delay": {"type": "string"}},
+    "buses": {"delay": {"anyOf": [{"type": "integer"}, {"type": "null"}]}, "line": {"type": "string"}},
+    "ferries": {"kind": {"const": "ferry"}, "deck": {"type": "integer"}},
+    "cars": {"kind": {"const": "car"}, "deck": {"type": "string"}},
+    "legs": {
+        "stops": {"type": "array", "items": {"type": "object", "properties": {"at": {"type": "string"}}}}
+    },
+    "lines": {
+        "stops": {"type": "array", "items": {"type": "object", "properties": {"at": {"type": "number"}}}}
+    },
+}
+"""What `conflict:NAME` writes."""
 FEATURES = {
     "title": "Features",
     "type": "object",
@@ -251,7 +273,7 @@ KINDS = [
         [Port("in", "in", contract=FEATURES), Port("out", "out", contract=FEATURES, required=False)],
     ),
     Kind("pass", [Port("in", "in"), Port("out", "out", required=False)]),
-    Kind("filter", [Port("in", "in"), Port("out", "out")], FilterOptions),
+    Kind("filter", [Port("in", "in"), Port("out", "out", forwards="in")], FilterOptions),
     Kind("route", _named, RouteOptions),
     Kind(
         "score",
@@ -324,6 +346,9 @@ class TestCatalog:
             return NotFound("not-a-streamlet", "'sep' of 'os' is neither a function nor a streamlet")
         if use == "features:features":
             return Kind(use, [Port("in", "in", contract=FEATURES), Port("out", "out", required=False)])
+        if use.startswith("conflict:"):
+            writes = {"title": use[9:].title(), "type": "object", "properties": CONFLICTING[use[9:]]}
+            return Kind(use, [Port("in", "in"), Port("out", "out", contract=writes)])
         if use.startswith("own:"):
             return _own(use)
         if ":" in use:

@@ -24,10 +24,8 @@ TABLE = {
 }
 """The codes that `verify` gives, by family. A code is there when it has a page, and its examples are tried below."""
 
-NOT_YET = {"conflicting-producers", "unknown-field-in-expression", "unknown-key"}
-
 ONLINE = TABLE["online"].split()  # tried against servers and a log in tests/cli/test_online.py
-CODES = [code for codes in TABLE.values() for code in codes.split() if code not in {*NOT_YET, *ONLINE}]
+CODES = [code for codes in TABLE.values() for code in codes.split() if code not in ONLINE]
 
 
 @pytest.fixture
@@ -50,9 +48,7 @@ def codes(folder, text):
 
 def test_every_code_has_a_page():
     there = {(page.family, code) for code, page in pages().items()}
-    assert there == {(family, code) for family, codes in TABLE.items() for code in codes.split()} - {
-        ("contracts", code) for code in NOT_YET
-    }
+    assert there == {(family, code) for family, codes in TABLE.items() for code in codes.split()}
 
 
 def test_every_heading_of_the_pages_is_a_page():

@@ -449,8 +449,10 @@ PROBLEMS = {
           s: { external: true, consumers: [show.in], key: "carier(origin)" }
         """,
         [
-            "4:52 bad-expression: the key of 't': column 11: '+' does not belong here; a value was expected",
-            "5:51 bad-expression: the key of 's': column 1: there is no function 'carier' for these arguments",
+            "4:63 bad-expression: the key of 't', column 11: a value is missing before '+'",
+            "5:52 bad-expression: the key of 's', column 1: there is no function 'carier'; there are size, int, "
+            "uint, double, string, bytes, bool, dyn, type, timestamp, duration, matches, contains, startsWith, "
+            "endsWith …",
         ],
     ),
     "cycles are found once each, through tables they are none": (

@@ -396,7 +396,6 @@ def test_a_missing_file_is_told_with_the_nearest(tmp_path: Path) -> None:
         ({"path": "d/*"}, "bad-option", "'d/x.csv' is not read"),
         ({"path": "folder.jsonl"}, "bad-option", "is a folder; write 'folder.jsonl/*.jsonl'"),
         ({"path": "a.jsonl.gz", "follow": True}, "bad-option", "is gzipped and cannot be followed"),
-        ({"path": "a.jsonl", "id": "n +"}, "bad-expression", "column"),
         ({"path": "a.jsonl", "id": "n", "format": "cloudevents"}, "bad-option", "has its own id"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from streamlets.builtin.filter import Filter
 from streamlets.engine.virtual import virtual_run
 from streamlets.event import Delivery, Headers
-from streamlets.ports import Outcome, Wiring
+from streamlets.ports import Outcome
 from tests.contexts import batch, context, delivery, numbered, raw
 
 
@@ -94,9 +93,20 @@ def test_a_structured_event_is_judged_by_its_data() -> None:
     assert run("n == 7", [raw(0, value, headers)]).emits[0].data == b'{"n":7}'
 
 
-def test_a_condition_that_is_no_cel_is_found_by_the_linter_with_its_column() -> None:
-    wiring = Wiring(partitions={}, replicas=1, base_dir=Path())
-    (finding,) = Filter.check(Filter.Options(where="n >"), wiring)
-    assert (finding.code, finding.path) == ("bad-expression", ("where",))
-    assert "column" in finding.message
-    assert Filter.check(Filter.Options(where="n > 1"), wiring) == []
+def test_a_whole_number_in_a_number_field_is_a_number() -> None:
+    contract = {"properties": {"temp": {"type": "number"}, "n": {"type": "integer"}}}
+    given = numbered([{"temp": 3, "n": 7}, {"temp": 3.0, "n": 7.0}, {"temp": 1, "n": 7}])
+    where = "temp / 2.0 > 1 && temp > 2 && n / 2 == 3 && event.data.temp * 1.0 == temp"
+    for options in (where, f"({where}) && event.id != ''"):
+        streamlet = Filter(Filter.Options(where=options), context(contracts={"in": (contract,)}))
+        outcome = virtual_run(streamlet.process(batch(given)))
+        assert ([emit.parent for emit in outcome.emits], outcome.dead) == ([0, 1], [])
+
+
+def test_a_field_at_the_top_can_be_asked_for_by_the_data_of_the_event() -> None:
+    outcome = run("has(event.data.d) && d > 1", numbered([{"d": 2}, {}, {"d": 0}]))
+    assert ([emit.parent for emit in outcome.emits], outcome.dead) == ([0], [])
+    outcome = run("event.data['a-b'] == 1 && event.type == 'test'", numbered([{"a-b": 1}, {"a-b": 2}]))
+    assert ([emit.parent for emit in outcome.emits], outcome.dead) == ([0], [])
+    outcome = run("size(event.data) == 2", numbered([[1, 2], [1]]))
+    assert ([emit.parent for emit in outcome.emits], outcome.dead) == ([0], [])

@@ -129,6 +129,24 @@ class Ingress:
     def needs(options, wiring):
         return Needs(open_listeners=(Said(options.listen, ("listen",)),))
 """
+CONFLICT = """\
+from pydantic import BaseModel
+
+class Planned(BaseModel):
+    number: str
+
+class Minutes(BaseModel):
+    delay: float
+
+class Words(BaseModel):
+    delay: str
+
+def flights(plan: Planned) -> Minutes:
+    return Minutes(delay=1.5)
+
+def trains(plan: Planned) -> Words:
+    return Words(delay="late")
+"""
 FLIGHT = {
     "type": "object",
     "properties": {"carrier": {"type": "string"}, "distance": {"type": "integer"}},
@@ -146,6 +164,7 @@ def folder(tmp_path):
     path, modules = list(sys.path), set(sys.modules)
     (tmp_path / "features.py").write_text(FEATURES)
     (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "conflict.py").write_text(CONFLICT)
     (tmp_path / "token").write_text("t0ken")
     (tmp_path / "reference.npz").write_bytes(REFERENCE.read_bytes())
     (tmp_path / "delay.onnx").write_bytes(b"")

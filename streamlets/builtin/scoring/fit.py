@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from streamlets.builtin.scoring.inputs import Inputs
+from streamlets.builtin.scoring.inputs import Contracts, Inputs
 from streamlets.builtin.scoring.mismatch import Misfit, Mismatch
 from streamlets.builtin.scoring.options import ScoreOptions
 from streamlets.builtin.scoring.outputs import Outputs
@@ -30,11 +30,14 @@ class Unfit(Fatal):
         self.misfits: list[Misfit] = [misfit for mismatch in mismatches for misfit in mismatch.misfits]
 
 
-async def fit(server: ModelServer, serving: Serving, options: ScoreOptions, what: str) -> Fit:
+async def fit(
+    server: ModelServer, serving: Serving, options: ScoreOptions, what: str, contracts: Contracts = ()
+) -> Fit:
     """Return how the serving's model is called at a server, once it is ready and its tensors are those wanted.
 
-    `what` names model and server in messages. Raises: Unavailable (also `model-missing`), Unfit (`tensor-mismatch`),
-    Fatal (`model-missing` for a version that is not served, `not-authorised`, …), Broken.
+    `what` names model and server in messages; `contracts`: JSON Schemas of the events. Raises: Unavailable (also
+    `model-missing`), Unfit (`tensor-mismatch`), Fatal (`model-missing` for a version that is not served,
+    `not-authorised`, …), Broken.
     """
     asked = serving.version if serving.update is None else None
     metadata = await server.metadata(serving.model, asked)
@@ -50,7 +53,7 @@ async def fit(server: ModelServer, serving: Serving, options: ScoreOptions, what
     mismatches: list[Mismatch] = []
     inputs = outputs = None
     try:
-        inputs = Inputs(options.inputs, options.include, metadata)
+        inputs = Inputs(options.inputs, options.include, metadata, contracts)
     except Mismatch as exc:
         mismatches.append(exc)
     try:

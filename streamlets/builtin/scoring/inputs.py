@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from blueprints.expressions import Expression, ExpressionError, is_field
+from blueprints.expressions import is_field
 from streamlets.builtin.scoring.datatypes import (
     EVENT_TYPES,
     INTEGER,
@@ -29,12 +29,15 @@ from streamlets.builtin.scoring.datatypes import (
 )
 from streamlets.builtin.scoring.mismatch import Mismatch
 from streamlets.errors import Rejected
+from streamlets.evaluation import Evaluation, attributes_of
 from streamlets.event import Delivery, decode, is_structured
 from streamlets.inference import ModelMetadata, Tensor, TensorSpec
 from streamlets.ports import DeadLetter
 
 Row = tuple[Any, ...]
 """The values of one event, in the order of the tensors' columns; a vector is one value, a list."""
+
+Contracts = Sequence[Mapping[str, Any]]
 
 _VALUE = attrgetter("value")
 _ATTRIBUTE = re.compile(r"[a-z0-9]+")  # what a CloudEvents attribute may be called
@@ -44,12 +47,14 @@ _AT = re.compile(r"^(?P<what>.*?) - at `\$\.?(?P<field>.*)`$")
 class Column:
     """One tensor as the blueprint maps it: from fields stacked side by side, one field, or a CEL expression."""
 
-    def __init__(self, tensor: str, given: str | Sequence[str]) -> None:
+    def __init__(self, tensor: str, given: str | Sequence[str], contracts: Contracts = ()) -> None:
         self.tensor = tensor
         self.is_stacked = not isinstance(given, str)
         self.fields = [given] if isinstance(given, str) else list(given)
         is_expression = isinstance(given, str) and not is_field(given)
-        self.expression = Expression(self.fields[0]) if is_expression else None
+        self.expression = (
+            Evaluation(self.fields[0], f"input '{tensor}',", contracts) if is_expression else None
+        )
         self.datatype = UNKNOWN
         self.width = len(self.fields)  # values of one row in the tensor
         self.is_vector = False  # one field that holds the whole row of the tensor
@@ -102,10 +107,17 @@ class Inputs:
     """
 
     def __init__(
-        self, given: Mapping[str, str | Sequence[str]], include: Sequence[str], metadata: ModelMetadata | None
+        self,
+        given: Mapping[str, str | Sequence[str]],
+        include: Sequence[str],
+        metadata: ModelMetadata | None,
+        contracts: Contracts = (),
     ) -> None:
-        """Raises: Mismatch (`tensor-mismatch`), naming every input that does not fit."""
-        self.columns = [Column(tensor, source) for tensor, source in given.items()]
+        """`contracts`: JSON Schemas of the events.
+
+        Raises: Mismatch (`tensor-mismatch`), naming every input that does not fit.
+        """
+        self.columns = [Column(tensor, source, contracts) for tensor, source in given.items()]
         self.max_rows: int | None = None
         if metadata is not None and metadata.inputs:
             self._fit(metadata)
@@ -163,7 +175,9 @@ class Inputs:
             self._take = attrgetter(*order)
         else:
             self._take = lambda fields: ()
-        self._has_expressions = any(column.expression is not None for column in self.columns)
+        expressions = [column.expression for column in self.columns if column.expression is not None]
+        self._has_expressions = bool(expressions)
+        self._asks_for_event = any(expression.asks_for_event for expression in expressions)
         # An event in structured mode is an object too: it must not be taken for its own data.
         self._may_be_envelope = all(_ATTRIBUTE.fullmatch(field) for field in names)
         # What is included and not mapped is never decoded; what the event does not have is left out.
@@ -224,7 +238,6 @@ class Inputs:
             raise Rejected("the event has no data", code="against-contract")
         try:
             fields = self._decode(data)
-            values = msgspec.json.decode(data) if self._has_expressions else None
         except msgspec.ValidationError as exc:
             raise Rejected(_in_words(str(exc)), code="against-contract") from exc
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
@@ -233,21 +246,19 @@ class Inputs:
                 raise Rejected(f"field '{name}' is NaN or infinite", code="against-contract") from exc
             raise Rejected("the event's data is no JSON", code="undecodable") from exc
         row = self._take(fields)
-        if values is not None:
-            row = self._with_expressions(row, values)
+        if self._has_expressions:
+            attributes = attributes_of(decode(delivery)) if self._asks_for_event else None
+            row = self._with_expressions(row, data, attributes)
         return row, fields
 
-    def _with_expressions(self, row: Row, values: Any) -> Row:
+    def _with_expressions(self, row: Row, data: bytes, attributes: Mapping[str, Any] | None) -> Row:
         taken = iter(row)
         full: list[Any] = []
         for column in self.columns:
             if column.expression is None:
                 full.extend(next(taken) for _ in column.fields)
                 continue
-            try:
-                value = column.expression.evaluate(values)
-            except ExpressionError as exc:
-                raise Rejected(f"input '{column.tensor}': {exc}", code="against-contract") from exc
+            value = column.expression.of(data, attributes)
             parts = value if column.is_vector and isinstance(value, list) else [value]
             allowed = PYTHON_TYPES[column.kind]
             if len(parts) != (column.width if column.is_vector else 1) or not all(

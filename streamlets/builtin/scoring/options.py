@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from blueprints.expressions import ExpressionError, is_field, parse
 from blueprints.units import Duration
 from streamlets.errors import Rejected
+from streamlets.evaluation import Cel
 from streamlets.ports import OptionsBase
 from streamlets.servers.addresses import AllowList, parse_url
 
@@ -93,6 +93,9 @@ class UpdateOptions(OptionsBase):
 Server = Annotated[str, Field(description="The server's URL, or with `protocol: onnx` the file's path.")]
 
 
+Column = Annotated[str, Cel(gives="scalar", only_field=True)]
+
+
 class ScoreOptions(OptionsBase):
     """The options of `score`."""
 
@@ -107,19 +110,21 @@ class ScoreOptions(OptionsBase):
         default="v2",
         description="`v2`: Open Inference Protocol over REST. `onnx`: the file itself, in this process.",
     )
-    inputs: dict[str, str | list[str]] = Field(
+    inputs: dict[str, Annotated[str, Cel(gives="values")] | list[Column]] = Field(
         min_length=1,
         description="Tensor ← a field, a list of fields stacked as columns, or a CEL expression over the fields.",
     )
     outputs: dict[str, str] = Field(
-        min_length=1, description="Field of the prediction ← tensor of the answer."
+        default={},
+        description="Field of the prediction ← tensor of the answer. By default each tensor of the answer is the "
+        "field of its own name: one value where a row of it has one, else a list.",
     )
     batch: BatchOptions = Field(default=BatchOptions(), description="How events are gathered into calls.")
     concurrency: int = Field(default=4, ge=1, le=256, description="The most calls in flight.")
     balance: Literal["least-outstanding", "round-robin"] = Field(
         default="least-outstanding", description="Which server gets the next call."
     )
-    include: list[str] = Field(
+    include: list[Annotated[str, Cel(only_field=True, takes_null=True, takes_absent=True)]] = Field(
         default=[], description="Fields of the event to copy into the prediction's `input`."
     )
     payloads: PayloadOptions = Field(
@@ -144,14 +149,8 @@ class ScoreOptions(OptionsBase):
     @classmethod
     def _inputs(cls, value: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
         for tensor, source in value.items():
-            if isinstance(source, list):
-                if not source:
-                    raise ValueError(f"tensor '{tensor}' has no fields")
-            elif not is_field(source):
-                try:
-                    parse(source)
-                except ExpressionError as exc:
-                    raise ValueError(f"tensor '{tensor}': {exc}") from exc
+            if isinstance(source, list) and not source:
+                raise ValueError(f"tensor '{tensor}' has no fields")
         return value
 
     @field_validator("timeout")

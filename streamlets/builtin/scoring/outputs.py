@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -13,29 +13,39 @@ from streamlets.builtin.scoring.mismatch import Mismatch
 from streamlets.errors import Broken
 from streamlets.inference import InferAnswer, ModelMetadata, Tensor, TensorSpec
 
+UNNAMED = "output"
+"""The field of an answer's only tensor, where neither the answer nor the metadata names it."""
+
 
 class Outputs:
-    """The mapping of a model's outputs, checked against its metadata."""
+    """The mapping of a model's outputs, checked against its metadata.
+
+    `tensors`: those that are asked for; none where all are and nobody has named them.
+    """
 
     def __init__(self, given: Mapping[str, str], metadata: ModelMetadata | None) -> None:
-        """`given`: field of the prediction → tensor. Raises: Mismatch (`tensor-mismatch`)."""
-        self._given = dict(given)
-        self.tensors = list(dict.fromkeys(given.values()))
+        """`given`: field of the prediction → tensor; empty: every tensor is the field of its own name.
+
+        Raises: Mismatch (`tensor-mismatch`).
+        """
         self._specs: dict[str, TensorSpec] = {}
         if metadata is not None and metadata.outputs:
             self._specs = {spec.name: spec for spec in metadata.outputs}
-            problems = []
-            for name in self.tensors:
-                spec = self._specs.get(name)
-                if spec is None:
-                    problems.append((name, f"there is no output '{name}'"))
-                elif spec.datatype not in KINDS:
-                    problems.append((name, f"output '{name}' is {spec.datatype}, which JSON cannot carry"))
-            if problems:
-                there = ", ".join(f"{spec.name} {spec.datatype} {spec.shape}" for spec in metadata.outputs)
-                raise Mismatch("outputs", problems, f"the model gives {there}")
-        keys = [orjson.dumps(field) + b":" for field in self._given]
-        self._starts = [b"{" + keys[0], *(b"," + key for key in keys[1:])]
+        fields = dict(given) or {name or UNNAMED: name for name in self._specs}
+        self.tensors = list(dict.fromkeys(fields.values()))
+        problems = []
+        for name in self.tensors if self._specs else ():
+            spec = self._specs.get(name)
+            if spec is None:
+                problems.append((name, f"there is no output '{name}'"))
+            elif spec.datatype not in KINDS:
+                cure = "" if given else "; name those that are wanted under 'outputs'"
+                problems.append((name, f"output '{name}' is {spec.datatype}, which JSON cannot carry{cure}"))
+        if problems:
+            there = ", ".join(f"{spec.name} {spec.datatype} {spec.shape}" for spec in self._specs.values())
+            raise Mismatch("outputs", problems, f"the model gives {there}")
+        self._places = [self.tensors.index(name) for name in fields.values()]
+        self._starts = _starts(list(fields))
 
     def read(self, answer: InferAnswer, n: int, what: str) -> list[Tensor]:
         """Return the mapped tensors, every one of them n rows of the right type.
@@ -43,9 +53,16 @@ class Outputs:
         Raises: Broken (`wrong-length`, `wrong-shape`, `wrong-type`, `not-finite`), saying which tensor.
         """
         by_name = {tensor.name: tensor for tensor in answer.outputs}
+        names = self.tensors or list(by_name)
+        if not names:
+            raise Broken(f"{what}: the answer has no tensor", code="wrong-shape")
+        if len(by_name) < len(answer.outputs):
+            raise Broken(f"{what}: the answer names two tensors alike", code="wrong-shape")
         found = []
-        for name in self.tensors:
+        for name in names:
             tensor = by_name.get(name)
+            if tensor is None and len(names) == 1 and list(by_name) == [""]:
+                tensor = by_name[""]  # some protocols leave the name of an only tensor away
             if tensor is None:
                 raise Broken(f"{what}: the answer has no tensor '{name}'", code="wrong-shape")
             self._check(tensor, n, what)
@@ -83,14 +100,24 @@ class Outputs:
             raise Broken(f"{what}: '{tensor.name}' holds NaN or infinity", code="not-finite")
 
     def encode(self, tensors: list[Tensor], n: int) -> list[bytes]:
-        """Return the rows' predictions as JSON objects without their closing brace."""
-        encoded = {tensor.name: _values(tensor, n) for tensor in tensors}
-        columns = [encoded[name] for name in self._given.values()]
-        start = self._starts[0]
-        rows = [start + value for value in columns[0]]
-        for start, column in zip(self._starts[1:], columns[1:], strict=True):
+        """Return the rows' predictions as JSON objects without their closing brace; `tensors` as `read` gave them."""
+        starts, places = self._starts, self._places
+        if not starts:
+            starts, places = (
+                _starts([tensor.name or UNNAMED for tensor in tensors]),
+                list(range(len(tensors))),
+            )
+        encoded = [_values(tensor, n) for tensor in tensors]
+        columns = [encoded[place] for place in places]
+        rows = [starts[0] + value for value in columns[0]]
+        for start, column in zip(starts[1:], columns[1:], strict=True):
             rows = [row + start + value for row, value in zip(rows, column, strict=True)]
         return rows
+
+
+def _starts(fields: Sequence[str]) -> list[bytes]:
+    keys = [orjson.dumps(field) + b":" for field in fields]
+    return [(b"," if at else b"{") + key for at, key in enumerate(keys)]
 
 
 def _values(tensor: Tensor, n: int) -> list[bytes]:

@@ -174,7 +174,9 @@ class Target:
     async def _check(self, replica: Replica) -> None:
         """Return when the server can be called and its model fits. Raises: Unavailable, Fatal (`tensor-mismatch`)."""
         what = f"model {self.serving.model} at {replica.label}"
-        inputs, outputs, asked = await fit(replica.server, self.serving, self._options, what)
+        inputs, outputs, asked = await fit(
+            replica.server, self.serving, self._options, what, self._context.contracts.get("in", ())
+        )
         if self.inputs is None:
             self.inputs, self.outputs = inputs, outputs
             self.batcher.max_rows = inputs.max_rows or self.batcher.max_rows
