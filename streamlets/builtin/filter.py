@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from streamlets.errors import Rejected
@@ -9,9 +11,11 @@ from streamlets.evaluation import Condition, Evaluation
 from streamlets.event import data_of, decode
 from streamlets.ports import (
     Batch,
+    Branch,
     Context,
     DeadLetter,
     Emit,
+    Fate,
     Inlet,
     OptionsBase,
     Outcome,
@@ -36,6 +40,11 @@ class Filter:
     outlets = (
         Outlet("out", required=True, description="the events for which the condition is true", forwards="in"),
     )
+
+    @staticmethod
+    def branches(options: Options) -> Sequence[Branch]:
+        """Return the ways that events can go."""
+        return [Branch(name="passed", outlet="out"), Branch(name="filtered out", fate=Fate.FILTERED)]
 
     def __init__(self, options: Options, context: Context) -> None:
         self._where = Evaluation(options.where, "the condition", context.contracts.get("in", ()))
