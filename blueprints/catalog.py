@@ -67,6 +67,10 @@ class StreamletType(Protocol):
         """Return whether an option, however deep, may be a secret; without any, the schema need not be made."""
         ...
 
+    def may_have_expressions(self) -> bool:
+        """Return whether an option may be an expression, as `x-cel` in its schema says: then the schema is read."""
+        ...
+
     def check_options(self, options: Mapping[str, Any], base_dir: Path) -> Sequence[OptionProblem]:
         """Return the problems of the options alone: unknown-option, missing-option, bad-option, deprecated-option."""
         ...

@@ -12,10 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from blueprints.cel.known import TYPE_NAMES
-from blueprints.cel.lexemes import Lexeme, lexemes
-from blueprints.cel.tree import compiled
-from blueprints.cel.typed import faults
+from blueprints.cel.lexemes import TYPE_NAMES, Lexeme, lexemes
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _NO_FIELDS = frozenset(["true", "false", "null", "in"])
@@ -140,6 +137,10 @@ def _is_enclosed(spelt: list[str]) -> bool:
     maxsize=1_000
 )  # some ms each; blueprint tests build their streamlets anew for every case
 def _compile(text: str) -> Any:
+    # Here, because keys and inputs mostly are plain names.
+    from blueprints.cel.tree import compiled
+    from blueprints.cel.typed import faults
+
     for fault in faults(text, (), "any"):
         if fault.severity == "error":
             raise ExpressionError(f"{told_place(text, fault.at)}: {fault.message}", *place(text, fault.at))

@@ -7,7 +7,6 @@ stays unknown, and nothing is concluded from it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -24,8 +23,7 @@ _TOLD = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Alternative:
+class Alternative(NamedTuple):
     """One way that a value may be. `kinds`: none stands for any.
 
     `root`: where its references begin. `others`: what fields that are not listed are: schemas, True (said to be
@@ -33,14 +31,14 @@ class Alternative:
     """
 
     kinds: frozenset[str] = frozenset()
-    listed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    listed: Mapping[str, tuple[Any, ...]] = {}
     required: frozenset[str] = frozenset()
     says_required: bool = False
     others: tuple[Any, ...] | bool | None = None
     items: tuple[Any, ...] = ()
     first_items: tuple[Any, ...] = ()
     values: tuple[Any, ...] | None = None
-    root: Any = field(default=True, compare=False, repr=False)
+    root: Any = True
 
     @property
     def may_be_object(self) -> bool:
@@ -48,6 +46,14 @@ class Alternative:
 
 
 ANYTHING = Alternative()
+
+_KEYWORDS = frozenset(
+    [
+        "const", "enum", "properties", "type", "items", "prefixItems", "additionalProperties", "unevaluatedProperties",
+        "patternProperties", "then", "else", "dependentSchemas", "required",
+    ]
+)  # fmt: skip
+"""What tells one alternative from anything at all."""
 
 
 class FieldOf(NamedTuple):
@@ -180,7 +186,7 @@ def _apart(root: Any, schema: Any, depth: int) -> list[Alternative]:
         return []
     if not isinstance(schema, Mapping) or not schema or depth > MAX_DEPTH:
         return [ANYTHING]
-    found = _own(root, schema)
+    found = _own(root, schema) if _KEYWORDS & schema.keys() else [ANYTHING]
     if "$ref" in schema:
         found = _both(found, _apart(root, _target(root, schema["$ref"]), depth + 1))
     for part in schema.get("allOf", ()):
@@ -234,7 +240,7 @@ def _own(root: Any, schema: Mapping[str, Any]) -> list[Alternative]:
         return [whole]
     # Each kind by itself, because "object or null" is asked for its fields and for its null.
     return [
-        replace(whole, kinds=frozenset([kind]), values=_of_kind(whole.values, kind)) for kind in sorted(kinds)
+        whole._replace(kinds=frozenset([kind]), values=_of_kind(whole.values, kind)) for kind in sorted(kinds)
     ]
 
 
@@ -244,11 +250,15 @@ def _of_kind(values: tuple[Any, ...] | None, kind: str) -> tuple[Any, ...] | Non
     return tuple(v for v in values if _KIND_OF.get(type(v)) == kind or (kind, type(v)) == ("number", int))
 
 
+def _is_anything(alternatives: list[Alternative]) -> bool:
+    return len(alternatives) == 1 and alternatives[0] is ANYTHING
+
+
 def _both(ones: list[Alternative], others: list[Alternative]) -> list[Alternative]:
     """Return what is allowed by one of each."""
-    if ones == [ANYTHING]:
+    if _is_anything(ones):
         return others
-    if others == [ANYTHING]:
+    if _is_anything(others):
         return ones
     if len(ones) * len(others) > MAX_ALTERNATIVES:
         return [ANYTHING]

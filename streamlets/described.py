@@ -18,6 +18,7 @@ from blueprints.suggest import did_you_mean
 from blueprints.units import Duration, Rate, Share, Size
 from streamlets import ports
 from streamlets.component import Component
+from streamlets.evaluation import Cel
 
 Path_ = tuple[str | int, ...]
 
@@ -56,6 +57,10 @@ class Described:
     def may_hold_secrets(self) -> bool:
         """Return whether an option, however deep, may be a secret: no where every type is known to be none."""
         return _may_hold_secrets(self._component.options_model, set())
+
+    def may_have_expressions(self) -> bool:
+        """Return whether an option, however deep, says that it is an expression."""
+        return _may_have_expressions(self._component.options_model, set())
 
     def check_options(self, options: Mapping[str, Any], base_dir: Path) -> Sequence[OptionProblem]:
         """Return every problem of the options alone, one for each place; no value is in a message."""
@@ -202,7 +207,31 @@ def _is_marked(field: FieldInfo) -> bool:
 
 
 def _writes_schema(mark: Any) -> bool:
-    return hasattr(mark, "__get_pydantic_json_schema__") or (isinstance(mark, FieldInfo) and _is_marked(mark))
+    if isinstance(mark, FieldInfo):
+        return _is_marked(mark)
+    return hasattr(mark, "__get_pydantic_json_schema__") and not isinstance(mark, Cel)
+
+
+def _may_have_expressions(hint: Any, seen: set[type]) -> bool:
+    if isinstance(hint, type) and not typing.get_args(hint):
+        if not issubclass(hint, BaseModel) or hint in seen:
+            return False
+        seen.add(hint)
+        return any(
+            _says_expression(field) or _may_have_expressions(field.annotation, seen)
+            for field in hint.model_fields.values()
+        )
+    if typing.get_origin(hint) is Annotated:
+        hint, *marks = typing.get_args(hint)
+        return any(map(_says_expression, marks)) or _may_have_expressions(hint, seen)
+    return any(_may_have_expressions(part, seen) for part in typing.get_args(hint))
+
+
+def _says_expression(mark: Any) -> bool:
+    if isinstance(mark, FieldInfo):
+        extra = mark.json_schema_extra or {}
+        return callable(extra) or "x-cel" in extra or any(map(_says_expression, mark.metadata))
+    return hasattr(mark, "__get_pydantic_json_schema__")
 
 
 def _deprecated(model: type[BaseModel], values: Any, path: Path_) -> list[tuple[Path_, str]]:

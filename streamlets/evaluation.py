@@ -29,7 +29,7 @@ from streamlets.event import Event
 _ATTRIBUTES = ("id", "source", "type", "subject", "time", "dataschema", "datacontenttype")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cel:
     """An annotation of an option: its text is a CEL expression over the events of a port, or the name of a field.
 

@@ -59,3 +59,19 @@ def _number(field: int, value: int) -> bytes:
 
 def _field(field: int, value: bytes) -> bytes:
     return _varint(field << 3 | 2) + _varint(len(value)) + value
+
+
+def recommender(path: Path) -> Path:
+    """Write the model rating = products + users, pair = both; all are (n, 1), but `pair` (n, 2)."""
+    axis = _field(5, _field(1, b"axis") + _number(3, 1) + _number(20, 2))
+    both = _field(1, b"products") + _field(1, b"users")
+    graph = (
+        _field(1, both + _field(2, b"rating") + _field(4, b"Add"))
+        + _field(1, both + _field(2, b"pair") + _field(4, b"Concat") + axis)
+        + _field(2, b"recommender")
+        + _field(11, _value("products", FLOAT, [None, 1]))
+        + _field(11, _value("users", FLOAT, [None, 1]))
+        + _field(12, _value("rating", FLOAT, [None, 1]))
+        + _field(12, _value("pair", FLOAT, [None, 2]))
+    )
+    return _write(path, graph, "1")

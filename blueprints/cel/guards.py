@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from blueprints.cel.known import Fault, Knowledge, Known, Path, field_at
+from blueprints.cel.data import Fault
+from blueprints.cel.known import Knowledge, Known, Path, field_at
 from blueprints.cel.tree import Call, Constant, ListOf, Loop, MapOf, Name, Node, Select, children
 
 Facts = frozenset[tuple[str, Path]]

@@ -7,17 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from blueprints.cel.lexemes import end_of_brackets
+from blueprints.cel.data import Data, Fault, is_close, told_names
+from blueprints.cel.lexemes import TYPE_NAMES, end_of_brackets
 from blueprints.cel.tree import Call, Constant, Loop, Name, Node, Select, children
 from blueprints.field_types import UNKNOWN, FieldType
 from blueprints.suggest import did_you_mean
-
-MAX_NAMES = 8  # fields that a message lists; a contract may have hundreds
-
-TYPE_NAMES: Final = frozenset(
-    ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"]
-)
-"""Names that CEL has for types; a field of such a name is reached by `event.data` alone."""
 
 ATTRIBUTES: Final = FieldType.of(
     {
@@ -45,16 +39,6 @@ Step = str | int
 Path = tuple[Step, ...]
 
 
-class Fault(NamedTuple):
-    """A problem of an expression: its place and length in the text, in characters, a lint code, what and what next."""
-
-    at: int
-    length: int
-    code: str
-    message: str
-    severity: Literal["error", "warning"] = "error"
-
-
 class Known(NamedTuple):
     """A part that stands for something of the event: a path that tells it from others, and its type."""
 
@@ -63,17 +47,6 @@ class Known(NamedTuple):
     told: str
     """How one writes it: `legs[0].miles`."""
     may_be_absent: bool = False
-
-
-class Data(NamedTuple):
-    """What an expression is evaluated over: the type of the data, and its name for messages.
-
-    `is_certain`: what may be absent or null arrives so; False where it may have been sorted out before.
-    """
-
-    name: str = "the data"
-    type: FieldType = UNKNOWN
-    is_certain: bool = True
 
 
 @dataclass
@@ -194,7 +167,7 @@ class Knowledge:
             return unknown
         found = ATTRIBUTES.field(name)
         assert found is not None
-        if not found.is_listed and _is_close(name, ATTRIBUTES.names):
+        if not found.is_listed and is_close(name, ATTRIBUTES.names):
             message = f"'{name}' is none of CloudEvents' own attributes{did_you_mean(name, ATTRIBUTES.names)}"
             self._fault(at, len(name), message, severity="warning")
         return Known(("event", name), found.type, f"event.{name}", found.may_be_absent)
@@ -237,7 +210,7 @@ class Knowledge:
                 severity="warning" if is_test else "error",
             )
             return Known(path, UNKNOWN, told)
-        if not found.is_listed and names and _is_close(name, names):
+        if not found.is_listed and names and is_close(name, names):
             message = f"{self._titled(owner)} does not list '{name}'{did_you_mean(name, names)}"
             self._fault(at, len(name), message, severity="warning")
         return Known(path, found.type, told, found.may_be_absent)
@@ -274,14 +247,6 @@ class Knowledge:
         self.faults.append(Fault(at, length, code, message, severity))
 
 
-def told_names(names: Sequence[str]) -> str:
-    """Return `; there are carrier, delay`, or nothing."""
-    if not names:
-        return ""
-    more = " …" if len(names) > MAX_NAMES else ""
-    return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(names[:MAX_NAMES])}{more}"
-
-
 def _no_fields(owner: Known, name: str, data: Data) -> str:
     what = owner.told if owner.path != ("data",) else data.name
     told = f"'{what}' is {owner.type.told}" if owner.path != ("data",) else f"{what} are {owner.type.told}"
@@ -292,13 +257,6 @@ def _no_fields(owner: Known, name: str, data: Data) -> str:
     if name in ("length", "size", "count", "len"):
         return f"{told}; its size is size({what})"
     return f"{told}, and has no field '{name}'"
-
-
-def _is_close(name: str, names: Sequence[str]) -> bool:
-    import difflib  # 10 ms that a blueprint without a mistake does not pay
-
-    near = [other for other in names if abs(len(other) - len(name)) <= 1]
-    return bool(difflib.get_close_matches(name, near, n=1, cutoff=0.75))
 
 
 def field_at(text: str, node: Select) -> int:

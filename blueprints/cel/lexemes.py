@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 _PREFIX = "[rRbB]{0,2}"
 _STRING = rf"{_PREFIX}(?:\"{{3}}.*?\"{{3}}|'{{3}}.*?'{{3}}|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"
@@ -12,14 +13,26 @@ _SIGNS = (
     r"===|!==|&amp;|&gt;|&lt;|=~|!~|<>|=<|=>|[=!<>]=|&&|\|\||\?\?|\?:|\?\.(?![0-9])|\.\?"
     r"|\*\*|\+\+|\+=|-=|:=|->|/\*|\.\.|\$\{"
 )
-_LEXEME = re.compile(
-    rf"(?P<gap>\s+|//[^\n]*)|(?P<string>{_STRING})|(?P<unclosed>{_PREFIX}[\"'].*)"
-    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<number>0x[0-9a-fA-F]+u?|[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+(?:[eE][+-]?[0-9]+)?u?)"
-    rf"|(?P<sign>{_SIGNS})|(?P<word>[^\W\d_]\w*)|(?P<other>.)",
-    re.DOTALL,
-)
+
+
+@functools.cache
+def _lexeme() -> re.Pattern[str]:
+    # Compiled where it is needed: that takes longer than all else a blueprint without CEL asks of this file.
+    return re.compile(
+        rf"(?P<gap>\s+|//[^\n]*)|(?P<string>{_STRING})|(?P<unclosed>{_PREFIX}[\"'].*)"
+        r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+        r"|(?P<number>0x[0-9a-fA-F]+u?|[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+(?:[eE][+-]?[0-9]+)?u?)"
+        rf"|(?P<sign>{_SIGNS})|(?P<word>[^\W\d_]\w*)|(?P<other>.)",
+        re.DOTALL,
+    )
+
+
 _OPENS, _CLOSES = "([{", ")]}"
+
+TYPE_NAMES: Final = frozenset(
+    ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"]
+)
+"""Names that CEL has for types; a field of such a name is reached by `event.data` alone."""
 
 
 class Lexeme(NamedTuple):
@@ -58,7 +71,7 @@ class Problem(NamedTuple):
 
 def lexemes(text: str) -> Iterator[Lexeme]:
     """Yield the lexemes of a text without gaps and comments."""
-    for found in _LEXEME.finditer(text):
+    for found in _lexeme().finditer(text):
         kind = found.lastgroup or "other"
         if kind != "gap":
             yield Lexeme("sign" if kind == "other" else kind, found[0], found.start())

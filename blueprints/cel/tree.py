@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_LENGTH = 2_000  # characters; the parser refuses nesting by itself, this bounds what it is given
 
@@ -18,8 +17,7 @@ _ACCUMULATED = "@result"
 Fields = Mapping[int, Sequence[Any]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Constant:
+class Constant(NamedTuple):
     """A literal. `kind`: null, bool, int, uint, double, string or bytes."""
 
     at: int
@@ -27,16 +25,14 @@ class Constant:
     value: Any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Name:
+class Name(NamedTuple):
     """A field, a variable of a macro, or a type's name."""
 
     at: int
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Select:
+class Select(NamedTuple):
     """`operand.field`; `is_test`: it stands in has(). `at` is the dot, in has() a place near it."""
 
     at: int
@@ -45,8 +41,7 @@ class Select:
     is_test: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
+class Call(NamedTuple):
     """A function, a method (`target`), or an operator under the engine's name, as `_&&_`."""
 
     at: int
@@ -55,16 +50,14 @@ class Call:
     args: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ListOf:
+class ListOf(NamedTuple):
     """`[a, b]`."""
 
     at: int
     items: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MapOf:
+class MapOf(NamedTuple):
     """`{key: value}`; with `name` a message, which no event holds."""
 
     at: int
@@ -72,8 +65,7 @@ class MapOf:
     entries: tuple[tuple[Node, Node], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Loop:
+class Loop(NamedTuple):
     """`over.macro(variable, condition, body)`: all, exists, exists_one, filter or map; map alone may lack the former,
     the others lack the latter."""
 

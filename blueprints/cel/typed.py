@@ -8,12 +8,13 @@ be compared, as the engine compares them when it evaluates; everything else is a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+from blueprints.cel.data import SCALARS, WANTED, Data, Fault, Gives, unwanted_kind
 from blueprints.cel.functions import FUNCTIONS, METHODS, name_at, problems
 from blueprints.cel.guards import Guards
-from blueprints.cel.known import Data, Fault, Knowledge, Known
+from blueprints.cel.known import Knowledge
 from blueprints.cel.syntax import explained, place_of
 from blueprints.cel.tree import (
     MAX_LENGTH,
@@ -32,28 +33,11 @@ from blueprints.cel.tree import (
 from blueprints.field_types import FieldType
 from blueprints.suggest import did_you_mean
 
-Gives = Literal["bool", "scalar", "number", "string", "id", "time", "values", "any"]
-"""What is wanted of an expression. `scalar`: text, a number, or true or false. `values`: those, or a list of them.
-`id`: text or a whole number. `time`: text or a number."""
-
 MAX_DEPTH: Final = 3  # lists in lists; deeper they are checked when they are evaluated
 MAX_ROUNDS: Final = (
     8  # each takes at least one complaint away; more are never needed by an expression that is read
 )
 
-_SCALARS: Final = frozenset({"BOOL", "INT", "UINT", "DOUBLE", "STRING"})
-_WANTED: Final[dict[str, tuple[frozenset[str], str]]] = {
-    "bool": (frozenset({"BOOL"}), "true or false"),
-    "scalar": (_SCALARS, "text, a number, or true or false"),
-    "number": (frozenset({"INT", "UINT", "DOUBLE"}), "a number"),
-    "string": (frozenset({"STRING"}), "text"),
-    "id": (frozenset({"STRING", "INT", "UINT"}), "text or a whole number"),
-    "time": (frozenset({"STRING", "INT", "UINT", "DOUBLE"}), "text or a number"),
-    "values": (_SCALARS | {"LIST"}, "a number, text, true or false, or a list of them"),
-}
-_KINDS: Final = {
-    "boolean": "BOOL", "integer": "INT", "number": "DOUBLE", "string": "STRING", "array": "LIST", "object": "MAP",
-}  # fmt: skip
 _TYPES: Final = {"boolean": "Bool", "integer": "Int64", "number": "Double", "string": "String"}
 _PRECEDENCE: Final = {
     "_?_:_": 1, "_||_": 2, "_&&_": 3, "_==_": 4, "_!=_": 4, "_<_": 4, "_<=_": 4, "_>_": 4, "_>=_": 4, "@in": 4,
@@ -104,45 +88,12 @@ def faults(
     return sorted(dict.fromkeys(found))
 
 
-def field_faults(
-    name: str, data: Sequence[Data], gives: Gives, *, then: str, takes_null: bool = False
-) -> list[Fault]:
-    """Return what is wrong with an expression that is a field's name alone: as `faults`, without the engine."""
-    found = []
-    for one in data:
-        knowledge = Knowledge(name, one, False)
-        node = Name(0, name)
-        known = knowledge.learn(node, {})
-        found += knowledge.faults
-        if known is not None and not knowledge.faults:
-            found += _unwanted(known, gives, name)
-            if one.is_certain:
-                guards = Guards(knowledge, then)
-                guards.visit(node, takes_null=takes_null)
-                found += [
-                    fault._replace(message=fault.message.partition("; ask first")[0])
-                    for fault in guards.faults
-                ]
-    return sorted(dict.fromkeys(found))
-
-
-def _unwanted(known: Known, gives: Gives, text: str) -> list[Fault]:
-    """Return that a path is of kinds none of which is wanted."""
-    if gives == "any" or not known.type.core:
-        return []
-    wanted, told = _WANTED[gives]
-    if any(_KINDS[kind] in wanted for kind in known.type.core):
-        return []
-    message = f"'{known.told}' is {known.type.told}, but {told} is wanted"
-    return [Fault(0, len(text), "bad-expression", message)]
-
-
 class _Check:
     def __init__(self, text: str, tree: Node, data: Data, has_attributes: bool) -> None:
         self._text, self._tree, self._data = text, tree, data
         self._knowledge = Knowledge(text, data, has_attributes)
         self._knowledge.learn(tree, {})
-        self._loose: set[int] = set()
+        self._loose: dict[int, str] = {}
 
     def faults(self, gives: Gives, then: str, takes_null: bool) -> list[Fault]:
         knowledge = self._knowledge
@@ -196,9 +147,13 @@ class _Check:
         if node is None or "undeclared reference" in place[1]:
             return None  # functions are told already
         overload = _OVERLOAD.search(place[1])
-        if overload is not None and isinstance(node, Call) and self._may_loosen(node, _types_of(overload[2])):
-            self._loose.add(id(node))
-            return None
+        if overload is not None and "*error*" in overload[2]:
+            return None  # of a part that is told already
+        if overload is not None and isinstance(node, Call):
+            wrapper = self._loosened(node, _types_of(overload[2]))
+            if wrapper:
+                self._loose[id(node)] = wrapper
+                return None
         message = _overloaded(node, place[1])
         if not message:
             return None
@@ -206,22 +161,27 @@ class _Check:
             return Fault(name_at(self._text, node), len(node.function), "bad-expression", message)
         return Fault(node.at, _length(node), "bad-expression", message)
 
-    def _may_loosen(self, node: Call, types: list[str]) -> bool:
-        """Return whether the engine evaluates what its checker refuses: numbers of two kinds, and null, compared."""
+    def _loosened(self, node: Call, types: list[str]) -> str:
+        """Return what makes the checker take what the engine evaluates: numbers of two kinds, and null, compared.
+
+        Branches of two kinds of numbers are numbers, but only where that makes no difference to what is done with them.
+        """
         if id(node) in self._loose:
-            return False
+            return ""
         if node.function in _COMPARISONS and len(types) == 2:
-            if node.function in _EQUALITY and "null_type" in types:
-                return True
-            return _numeric(types[0]) == _numeric(types[1])
+            is_null = node.function in _EQUALITY and "null_type" in types
+            return "dyn" if is_null or _numeric(types[0]) == _numeric(types[1]) else ""
         if node.function == "@in" and len(types) == 2:
-            return f"list({_numeric(types[0])})" == _numeric(types[1])
-        if node.function == "_?_:_" and len(types) == 3:
+            return "dyn" if f"list({_numeric(types[0])})" == _numeric(types[1]) else ""
+        if node.function == "_?_:_" and len(types) == 3 and _bare(types[0]) in ("bool", "dyn"):
             parent = self._knowledge.parents.get(id(node))
             is_compared = isinstance(parent, Call) and parent.function in (*_COMPARISONS, "@in", "_?_:_")
-            is_same = _numeric(types[1]) == _numeric(types[2]) or "null_type" in types[1:]
-            return is_same and _bare(types[0]) in ("bool", "dyn") and (parent is None or is_compared)
-        return False
+            if parent is not None and not is_compared:
+                return ""
+            if "null_type" in types[1:]:
+                return "dyn"
+            return "double" if {_numeric(kind) for kind in types[1:]} == {"number"} else ""
+        return ""
 
     def _index_faults(self, node: Call) -> list[Fault]:
         """Return what is wrong with the index of a path, which the path's variable stands for."""
@@ -234,13 +194,23 @@ class _Check:
         return [*found, Fault(node.at, 1, "bad-expression", f"{asked}, not by {_result_told(given)}")]
 
     def _result_faults(self, tree: Node, result: str, gives: Gives) -> list[Fault]:
-        wanted, told = _WANTED[gives]
+        wanted, told = WANTED[gives]
         known = self._knowledge.of(tree)
         if known is not None and known.type.core:
-            return _unwanted(known, gives, self._text)
+            unwanted = unwanted_kind(known.told, known.type, gives)
+            return [Fault(0, len(self._text), "bad-expression", unwanted)] if unwanted else []
         inner = re.match(r"LIST<(.*)>$", result)
-        if inner is not None and "LIST" in wanted and inner[1] in {*_SCALARS, "DYN"}:
+        if inner is not None and "LIST" in wanted and inner[1] in {*SCALARS, "DYN"}:
             return []
+        if (
+            result == "DYN"
+            and isinstance(tree, Call)
+            and self._loose.get(id(tree)) == "dyn"
+            and len(tree.args) == 3
+        ):
+            # One branch is null, and does not tell what the other is.
+            branches = [branch for branch in tree.args[1:] if not _is_null(branch)]
+            return [fault for branch in branches for fault in self._type_faults(branch, gives)]
         if result == "DYN" or result in wanted:
             return []
         message = f"it gives {_result_told(result)}, but {told} is wanted"
@@ -277,7 +247,8 @@ _OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '(.
 class _Text:
     """An expression as the engine checks it: pieces of text, the node of each place that it may complain of."""
 
-    def __init__(self, knowledge: Knowledge, loose: set[int]) -> None:
+    def __init__(self, knowledge: Knowledge, loose: Mapping[int, str]) -> None:
+        """`loose`: nodes whose operands are wrapped, by identity, with the function that does it."""
         self._knowledge, self._loose = knowledge, loose
         self.pieces: list[str] = []
         self.nodes: dict[int, Node] = {}
@@ -371,14 +342,14 @@ class _Text:
 
     def _call(self, node: Call, precedence: int) -> None:
         function, args = node.function, node.args
-        is_loose = id(node) in self._loose
+        wrapper = self._loose.get(id(node), "")
         if function == "_?_:_":
             self.write(args[0], precedence + 1)
             self._put(" ")
             self._put("? ", node)
-            self._operand(args[1], precedence + 1, is_loose)
+            self._operand(args[1], precedence + 1, wrapper)
             self._put(" : ")
-            self.write(args[2], precedence)
+            self._operand(args[2], precedence, wrapper)
         elif function == "_[_]":
             self.write(args[0], _PRIMARY)
             self._put("[", node)
@@ -390,7 +361,7 @@ class _Text:
         elif precedence < _PRIMARY:
             # Chains of the logical operators come as a balanced tree: brackets would only add depth.
             is_chain = function in ("_&&_", "_||_")
-            self._operand(args[0], precedence, is_loose)
+            self._operand(args[0], precedence, wrapper)
             self._put(" ")
             self._put("in " if function == "@in" else f"{function.strip('_')} ", node)
             self.write(args[1], precedence if is_chain else precedence + 1)
@@ -403,9 +374,9 @@ class _Text:
             self._separated(args)
             self._put(")")
 
-    def _operand(self, node: Node, least: int, is_loose: bool) -> None:
-        if is_loose:
-            self._put("dyn(")
+    def _operand(self, node: Node, least: int, wrapper: str) -> None:
+        if wrapper:
+            self._put(f"{wrapper}(")
             self.write(node)
             self._put(")")
         else:
@@ -544,6 +515,10 @@ def _chain_hint(node: Node) -> str:
     ):
         return "; write a < b && b < c"
     return ""
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Constant) and node.kind == "null"
 
 
 def _one_of(values: Sequence[Any]) -> str:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from blueprints.cel.known import Data, Fault
-from blueprints.cel.typed import faults, field_faults
+from blueprints.cel.data import Data, Fault, field_faults
 from blueprints.diagnostics import Mark
 from blueprints.expressions import is_field, told_place
 from blueprints.lint.draft import Draft, StreamletDraft, TopicDraft
@@ -49,6 +48,10 @@ def _check_key(draft: Draft, topic: TopicDraft) -> None:
         found = field_faults(text, data, "scalar", then=_DEAD, takes_null=not is_compacted)
         found = [_as_key(fault) for fault in found]
     else:
+        from blueprints.cel.typed import (
+            faults,  # here, as below, because most keys and inputs are plain names
+        )
+
         found = faults(text, data, "scalar", then=_DEAD, takes_null=not is_compacted)
     if is_compacted:
         found = [_of_null(fault) for fault in found]
@@ -78,6 +81,8 @@ def _check_option(
     if said.get("only-field") or is_field(text):
         found = field_faults(text, data, gives, then=_DEAD, takes_null=takes_null)
     else:
+        from blueprints.cel.typed import faults
+
         attributes = bool(said.get("attributes"))
         found = faults(text, data, gives, has_attributes=attributes, then=_DEAD, takes_null=takes_null)
     if any(fault.severity == "error" for fault in found):
@@ -110,7 +115,7 @@ def _mark(draft: Draft, node: ScalarNode, fault: Fault) -> Mark:
 
 def _expressions(streamlet: StreamletDraft) -> Iterator[tuple[OptionPath, ScalarNode, Said]]:
     """Yield the options of a streamlet that are expressions, as they are written in the file."""
-    if streamlet.type is None or not streamlet.given.entries:
+    if streamlet.type is None or not streamlet.given.entries or not streamlet.type.may_have_expressions():
         return
     schema = streamlet.schema
     yield from _below(schema, streamlet.given, expand(schema, [schema]), ())

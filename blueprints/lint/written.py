@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from blueprints.cel.known import Data
+from blueprints.cel.data import Data
 from blueprints.field_types import FieldType
 from blueprints.lint.draft import Draft, StreamletDraft, TopicDraft
 

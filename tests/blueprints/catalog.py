@@ -169,6 +169,9 @@ class Kind:
     def may_hold_secrets(self) -> bool:
         return True
 
+    def may_have_expressions(self) -> bool:
+        return True
+
     def check_options(self, options: Mapping[str, Any], base_dir: Path) -> Sequence[OptionProblem]:
         problems = []
         try:
