@@ -89,12 +89,7 @@ class Cases:
         except TookTooLong:
             pass  # told below: what is interrupted may end by another error
         except VirtualTimeError as exc:
-            # What was interrupted may be unable to clean up; that it was interrupted is the news then.
-            first = exc.__context__
-            if isinstance(first, TookTooLong):
-                run.say(None, f"still at work after {self.limit_s:g} s of real time, at {first.place}")
-            else:
-                run.say(None, f"the run cannot come to an end: {str(exc).splitlines()[0]}")
+            run.say(None, f"the run cannot come to an end: {str(exc).splitlines()[0]}")
         except StreamletsError as exc:
             run.say(None, f"{exc.code}: {exc}")
         except (SystemExit, Exception) as exc:  # noqa: BLE001 - a streamlet may raise anything where it is made

@@ -40,9 +40,8 @@ def key_of(topic: TopicPlan) -> KeyOf | None:
         try:
             value = evaluation.of(data, _attributes(headers) if evaluation.asks_for_event else None)
         except Rejected as exc:
-            message = (
-                exc.message if exc.code == "bad-expression" else f"of topic {topic.name!r}: {exc.message}"
-            )
+            is_told = exc.code == "bad-expression"
+            message = exc.message if is_told else f"the key of topic {topic.name!r}: {exc.message}"
             raise Rejected(message, code="no-key") from exc
         return _encode(topic.name, value)
 
