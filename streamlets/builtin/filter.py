@@ -29,8 +29,12 @@ class Filter:
     class Options(OptionsBase):
         where: Condition = Field(
             description="the condition, a CEL expression over the fields of the event's data; the event's attributes "
-            "and extensions are there as `event`",
-            examples=["distance > 500 && carrier == 'UA'", "event.type == 'flight.departure'"],
+            "and extensions are there as `event`, and the data as a whole as `event.data`",
+            examples=[
+                "distance > 500 && carrier == 'UA'",
+                "event.type == 'flight.departure'",
+                "has(event.data.gate) && gate != 'C'",
+            ],
             min_length=1,
         )
 

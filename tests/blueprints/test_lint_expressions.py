@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.blueprints.lint import diagnose, lint
@@ -276,6 +279,18 @@ def test_what_the_environment_gives_is_told_at_its_scalar_and_not_shown(tmp_path
     assert condition(tmp_path, '"distance > ${LIMIT}"', environ={"LIMIT": "5"}) == []
     (found,) = condition(tmp_path, '"${WHERE}"', environ={})
     assert "unset-variable" in found
+
+
+def test_a_blueprint_of_plain_names_does_not_load_the_engine(tmp_path):
+    assert lint(tmp_path, KEY.format(key="carrier", more="")) == []
+    (tmp_path / "app.yaml").write_text(KEY.format(key="carier", more=""))
+    code = (
+        "import sys; from pathlib import Path; from blueprints.load import verify; "
+        "from tests.blueprints.catalog import TestCatalog; "
+        "assert [one.code for one in verify(Path(sys.argv[1]), TestCatalog(), {})] == ['unknown-key']; "
+        "assert not {'cel_expr_python', 'blueprints.cel.typed'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "app.yaml"], check=True, timeout=60)
 
 
 CONFLICT = """\
