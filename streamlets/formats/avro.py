@@ -378,6 +378,7 @@ class _Writers:
 
     def _union(self, kind: AvroType) -> Write:
         numbers = [(bytes(_long(i)), self.of(b)) for i, b in enumerate(kind.branches) if b.kind != "null"]
+        shapes = [_shape(branch) for branch in kind.branches if branch.kind != "null"]
         null = next((bytes(_long(i)) for i, b in enumerate(kind.branches) if b.kind == "null"), None)
 
         def write_null(out: bytearray, value: Any) -> bool:
@@ -402,7 +403,9 @@ class _Writers:
             if write_null(out, value):
                 return
             fitting = b""
-            for index, write_branch in numbers:
+            for (index, write_branch), shape in zip(numbers, shapes):
+                if shape is not None and not shape(value):
+                    continue
                 tried = bytearray(index)
                 try:
                     write_branch(tried, value)
@@ -417,6 +420,15 @@ class _Writers:
             out += fitting
 
         return write
+
+
+def _shape(kind: AvroType) -> Callable[[Any], bool] | None:
+    """Return whether a value has a record's fields, for a record: what has others is not tried, however deep it is."""
+    if kind.kind != "record":
+        return None
+    known = {one.name for one in kind.fields}
+    needed = {one.name for one in kind.fields if one.default is MISSING}
+    return lambda value: value.__class__ is dict and needed <= value.keys() <= known
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -7,7 +7,6 @@ import jsonschema_rs
 import pytest
 from avro import io as apache_io
 from avro import schema as apache_schema
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blueprints.contracts.avro import parse_avro
@@ -15,8 +14,7 @@ from blueprints.contracts.avro_json import avro_json_schema
 from streamlets.formats.avro import AvroFormat
 from streamlets.formats.format import Misfit
 from tests.formats.avro_data import as_json, rounded, schemas, values
-
-QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+from tests.formats.examples import EXAMPLES, check
 
 
 @st.composite
@@ -57,56 +55,68 @@ def unreadable(schema, raw):
     return str(caught.value)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
-@given(data())
-def test_what_is_written_is_read_again_and_keeps_the_json_schema(drawn):
-    schema, value = drawn
-    made, root = AvroFormat(schema), parse_avro(schema)
-    raw = made.encode(value)
-    seen = json.loads(made.decode(raw))
-    assert json.dumps(seen, sort_keys=True) == json.dumps(value, sort_keys=True)
-    for is_written in (False, True):
-        validator = jsonschema_rs.validator_for(avro_json_schema(root, is_written), validate_formats=True)
-        validator.validate(value)
+@EXAMPLES
+def test_what_is_written_is_read_again_and_keeps_the_json_schema(n):
+    def holds(drawn):
+        schema, value = drawn
+        made, root = AvroFormat(schema), parse_avro(schema)
+        raw = made.encode(value)
+        seen = json.loads(made.decode(raw))
+        assert json.dumps(seen, sort_keys=True) == json.dumps(value, sort_keys=True)
+        for is_written in (False, True):
+            validator = jsonschema_rs.validator_for(avro_json_schema(root, is_written), validate_formats=True)
+            validator.validate(value)
+
+    check(n, holds, data())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
-@given(data())
-def test_fastavro_reads_what_we_write(drawn):
-    schema, value = drawn
-    assert as_json(fastavro_read(schema, AvroFormat(schema).encode(value))) == rounded(value)
+@EXAMPLES
+def test_fastavro_reads_what_we_write(n):
+    def holds(drawn):
+        schema, value = drawn
+        assert as_json(fastavro_read(schema, AvroFormat(schema).encode(value))) == rounded(value)
+
+    check(n, holds, data())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=QUIET)
-@given(data(logical=False))
-def test_apaches_own_library_reads_what_we_write(drawn):
-    schema, value = drawn
-    file = io.BytesIO(AvroFormat(schema).encode(value))
-    reader = apache_io.DatumReader(apache_schema.parse(json.dumps(schema)))
-    assert as_json(reader.read(apache_io.BinaryDecoder(file))) == rounded(value)
-    assert file.read() == b""
+@EXAMPLES
+def test_apaches_own_library_reads_what_we_write(n):
+    def holds(drawn):
+        schema, value = drawn
+        file = io.BytesIO(AvroFormat(schema).encode(value))
+        reader = apache_io.DatumReader(apache_schema.parse(json.dumps(schema)))
+        assert as_json(reader.read(apache_io.BinaryDecoder(file))) == rounded(value)
+        assert file.read() == b""
+
+    check(n, holds, data(logical=False))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
-@given(data())
-def test_we_read_what_fastavro_writes(drawn):
-    schema, value = drawn
-    parsed = fastavro.parse_schema(schema)
-    datum = fastavro_read(schema, AvroFormat(schema).encode(value))
-    file = io.BytesIO()
-    fastavro.schemaless_writer(file, parsed, datum)
-    assert rounded(json.loads(AvroFormat(schema).decode(file.getvalue()))) == as_json(datum)
+@EXAMPLES
+def test_we_read_what_fastavro_writes(n):
+    def holds(drawn):
+        schema, value = drawn
+        parsed = fastavro.parse_schema(schema)
+        datum = fastavro_read(schema, AvroFormat(schema).encode(value))
+        file = io.BytesIO()
+        fastavro.schemaless_writer(file, parsed, datum)
+        assert rounded(json.loads(AvroFormat(schema).decode(file.getvalue()))) == as_json(datum)
+
+    check(n, holds, data())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
-@given(schemas(), st.binary(max_size=40))
-def test_bytes_of_anything_are_read_or_refused_and_what_is_read_keeps_the_json_schema(schema, raw):
-    made = AvroFormat(schema)
-    try:
-        value = json.loads(made.decode(raw))
-    except Misfit:
-        return
-    jsonschema_rs.validator_for(avro_json_schema(parse_avro(schema)), validate_formats=True).validate(value)
+@EXAMPLES
+def test_bytes_of_anything_are_read_or_refused_and_what_is_read_keeps_the_json_schema(n):
+    def holds(schema, raw):
+        made = AvroFormat(schema)
+        try:
+            value = json.loads(made.decode(raw))
+        except Misfit:
+            return
+        jsonschema_rs.validator_for(avro_json_schema(parse_avro(schema)), validate_formats=True).validate(
+            value
+        )
+
+    check(n, holds, schemas(), st.binary(max_size=40))
 
 
 def test_a_list_that_ends_in_itself_without_end_is_refused_and_kills_nobody():

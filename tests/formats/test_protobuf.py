@@ -3,13 +3,13 @@ import json
 import jsonschema_rs
 import pytest
 from google.protobuf import json_format, message_factory
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blueprints.contracts.protobuf_json import protobuf_json_schema
 from streamlets.formats.format import Misfit
 from streamlets.formats.protobuf import ProtobufFormat
 from tests.formats.avro_data import FINITE, MOMENTS, TEXTS, cut
+from tests.formats.examples import EXAMPLES, check
 from tests.formats.proto_files import EVERYTHING, HEAD, compiled, message
 
 EVERY = ProtobufFormat(compiled(EVERYTHING), "Everything")
@@ -85,33 +85,39 @@ def refusal(form, value):
     return str(caught.value)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(values())
-def test_what_is_written_is_read_again_and_keeps_the_json_schema(value):
-    seen = json.loads(EVERY.decode(EVERY.encode(value)))
-    assert same(numbers(seen), numbers(value))
-    READ.validate(seen)
-    WRITTEN.validate(value)
+@EXAMPLES
+def test_what_is_written_is_read_again_and_keeps_the_json_schema(n):
+    def holds(value):
+        seen = json.loads(EVERY.decode(EVERY.encode(value)))
+        assert same(numbers(seen), numbers(value))
+        READ.validate(seen)
+        WRITTEN.validate(value)
+
+    check(n, holds, values())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(values())
-def test_the_library_gives_the_same_bytes_for_the_json_and_the_same_json_for_the_bytes(value):
-    library = json_format.ParseDict(value, CLASS())
-    raw = EVERY.encode(value)
-    assert raw == library.SerializeToString(deterministic=True)
-    theirs = json_format.MessageToDict(CLASS.FromString(raw), always_print_fields_with_no_presence=True)
-    assert same(texts(theirs), texts(json.loads(EVERY.decode(raw))))
+@EXAMPLES
+def test_the_library_gives_the_same_bytes_for_the_json_and_the_same_json_for_the_bytes(n):
+    def holds(value):
+        library = json_format.ParseDict(value, CLASS())
+        raw = EVERY.encode(value)
+        assert raw == library.SerializeToString(deterministic=True)
+        theirs = json_format.MessageToDict(CLASS.FromString(raw), always_print_fields_with_no_presence=True)
+        assert same(texts(theirs), texts(json.loads(EVERY.decode(raw))))
+
+    check(n, holds, values())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.binary(max_size=40))
-def test_bytes_of_anything_are_read_or_refused_and_what_is_read_keeps_the_json_schema(raw):
-    try:
-        seen = json.loads(EVERY.decode(raw))
-    except Misfit:
-        return
-    READ.validate(seen)
+@EXAMPLES
+def test_bytes_of_anything_are_read_or_refused_and_what_is_read_keeps_the_json_schema(n):
+    def holds(raw):
+        try:
+            seen = json.loads(EVERY.decode(raw))
+        except Misfit:
+            return
+        READ.validate(seen)
+
+    check(n, holds, st.binary(max_size=40))
 
 
 def numbers(value):
@@ -134,31 +140,38 @@ def texts(value):
     return value
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "reason"),
-    [
-        ("int32 x = 1", 1 << 31, "x: an integer beyond what the field holds"),
-        ("uint64 x = 1", -1, "x: an integer beyond what the field holds"),
-        ("int64 x = 1", "1.5", "x: not an integer"),
-        ("int32 x = 1", "1", "x: not an integer"),
-        ("int64 x = 1", True, "x: not an integer"),
-        ("bool x = 1", 1, "x: neither true nor false"),
-        ("string x = 1", 1, "x: not text"),
-        ("bytes x = 1", "%", "x: not base64"),
-        ("double x = 1", "1", "x: not a number"),
-        ("float x = 1", 1e300, "x: a number beyond 32 bits"),
-        ("E x = 1", "NEIN", "x: a value that the enum does not have"),
-        ("repeated int32 x = 1", [1, "2"], "x.1: not an integer"),
-        ("repeated int32 x = 1", 1, "x: not a list"),
-        ("M x = 1", [], "x: not an object"),
-        ("M x = 1", {"y": 1}, "x.y: is not in the message"),
-        ("map<int32, M> x = 1", {"a": {}}, "x.a: not an integer that the key holds"),
-        ("map<string, M> x = 1", {"a": 1}, "x.a: not an object"),
-    ],
+REFUSED = [
+    ("int32 x = 1", 1 << 31, "x: an integer beyond what the field holds"),
+    ("uint64 x = 1", -1, "x: an integer beyond what the field holds"),
+    ("int64 x = 1", "1.5", "x: not an integer"),
+    ("int32 x = 1", "1", "x: not an integer"),
+    ("int64 x = 1", True, "x: not an integer"),
+    ("bool x = 1", 1, "x: neither true nor false"),
+    ("string x = 1", 1, "x: not text"),
+    ("bytes x = 1", "%", "x: not base64"),
+    ("double x = 1", "1", "x: not a number"),
+    ("float x = 1", 1e300, "x: a number beyond 32 bits"),
+    ("E x = 1", "NEIN", "x: a value that the enum does not have"),
+    ("repeated int32 x = 1", [1, "2"], "x.1: not an integer"),
+    ("repeated int32 x = 1", 1, "x: not a list"),
+    ("M x = 1", [], "x: not an object"),
+    ("M x = 1", {"y": 1}, "x.y: is not in the message"),
+    ("map<int32, M> x = 1", {"a": {}}, "x.a: not an integer that the key holds"),
+    ("map<string, M> x = 1", {"a": 1}, "x.a: not an object"),
+]
+
+FIELDS = (
+    f"{HEAD} enum E {{ A = 0; }} message M {{}} "
+    + "".join(  # one file, because a compiler takes its time
+        f"message M{i} {{ {field}; }} " for i, (field, _, _) in enumerate(REFUSED)
+    )
 )
-def test_what_does_not_fit_says_where_and_why_and_no_value(field, value, reason):
-    form = made(f"{HEAD} enum E {{ A = 0; }} message M {{ {field}; }}", "M")
-    assert refusal(form, {"x": value}) == reason
+
+
+@pytest.mark.parametrize("row", range(len(REFUSED)), ids=lambda row: REFUSED[row][0])
+def test_what_does_not_fit_says_where_and_why_and_no_value(row):
+    _, value, reason = REFUSED[row]
+    assert refusal(made(FIELDS, f"M{row}"), {"x": value}) == reason
 
 
 def test_of_a_oneof_no_more_than_one_is_taken():

@@ -6,11 +6,11 @@ import fastavro
 import jsonschema_rs
 import pytest
 from avro import schema as apache_schema
-from hypothesis import HealthCheck, given, settings
 
 from blueprints.contracts.avro import SchemaError, parse_avro
 from blueprints.contracts.avro_json import avro_json_schema
 from tests.formats.avro_data import schemas
+from tests.formats.examples import EXAMPLES, check
 
 
 def record(*fields, name="R"):
@@ -21,16 +21,18 @@ def field(name, kind, **more):
     return {"name": name, "type": kind, **more}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(schemas())
-def test_what_other_libraries_accept_is_accepted_and_is_a_json_schema(schema):
-    fastavro.parse_schema(schema)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of logical types that it does not know
-        apache_schema.make_avsc_object(schema)
-    root = parse_avro(schema)
-    for is_written in (False, True):
-        jsonschema_rs.validator_for(avro_json_schema(root, is_written), validate_formats=True)
+@EXAMPLES
+def test_what_other_libraries_accept_is_accepted_and_is_a_json_schema(n):
+    def holds(schema):
+        fastavro.parse_schema(schema)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of logical types that it does not know
+            apache_schema.make_avsc_object(schema)
+        root = parse_avro(schema)
+        for is_written in (False, True):
+            jsonschema_rs.validator_for(avro_json_schema(root, is_written), validate_formats=True)
+
+    check(n, holds, schemas())
 
 
 @pytest.mark.parametrize(
