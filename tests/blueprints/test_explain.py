@@ -34,6 +34,7 @@ def folder(tmp_path):
     (tmp_path / "token").write_text("t0ken")
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "departure.json").write_text(json.dumps(FLIGHT))
+    (tmp_path / "contracts" / "reading.avsc").write_text('"string"')
     (tmp_path / "contracts" / "reading.json").write_text('{"type": "object", "properties": {}}')
     loose = {**FLIGHT, "properties": {**FLIGHT["properties"], "distance": {}}}
     (tmp_path / "contracts" / "loose.json").write_text(json.dumps(loose))

@@ -170,6 +170,7 @@ def folder(tmp_path):
     (tmp_path / "delay.onnx").write_bytes(b"")
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "departure.json").write_text(json.dumps(FLIGHT))
+    (tmp_path / "contracts" / "reading.avsc").write_text('"string"')
     (tmp_path / "contracts" / "reading.json").write_text('{"type": "object", "properties": {}}')
     loose = {**FLIGHT, "properties": {"carrier": {"type": "string"}, "distance": {}}}
     (tmp_path / "contracts" / "loose.json").write_text(json.dumps(loose))
