@@ -344,7 +344,9 @@ class _Writers:
         if (found := self._records.get(id(kind))) is not None:
             return found
         fields: list[tuple[str, Write]] = []
-        defaults: dict[str, bytes] = {}
+        defaults = {
+            one.name: default_json(one.type, one.default) for one in kind.fields if one.default is not MISSING
+        }
 
         def write(out: bytearray, value: Any) -> None:
             if value.__class__ is not dict:
@@ -356,8 +358,8 @@ class _Writers:
                     if name in value:
                         n_left -= 1
                         write_field(out, value[name])
-                    elif (default := defaults.get(name)) is not None:
-                        out += default
+                    elif name in defaults:
+                        write_field(out, defaults[name])
                     else:
                         raise Misfit("is missing")
             except Misfit as exc:
@@ -369,11 +371,6 @@ class _Writers:
 
         self._records[id(kind)] = write  # before its fields: they may hold it again
         fields += [(one.name, self.of(one.type)) for one in kind.fields]
-        for one, (name, write_field) in zip(kind.fields, fields):
-            if one.default is not MISSING:
-                made = bytearray()
-                write_field(made, default_json(one.type, one.default))
-                defaults[name] = bytes(made)
         return write
 
     def _union(self, kind: AvroType) -> Write:

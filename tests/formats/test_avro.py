@@ -255,6 +255,12 @@ def test_a_field_with_a_default_may_be_left_out():
     assert through(schema, {}) == {"n": None, "raw": "/w==", "day": "1970-01-02", "in": {"x": 7}}
 
 
+def test_a_default_may_hold_the_very_record_that_has_it():
+    inner = record(field("a", "Reading", default={"b": None, "n": 2}), name="Inner")
+    schema = record(field("b", ["null", inner], default=None), field("n", "int", default=1))
+    assert through(schema, {"b": {}}) == {"b": {"a": {"b": None, "n": 2}}, "n": 1}
+
+
 @pytest.mark.parametrize(
     ("union", "value"),
     [

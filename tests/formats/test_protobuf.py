@@ -204,6 +204,13 @@ def test_what_proto2_requires_must_be_there_in_both_directions():
     assert protobuf_json_schema(message(PROTO2))["required"] == ["a"]
 
 
+def test_a_file_of_an_edition_is_read_as_others_are():
+    text = 'edition = "2023"; message M { int32 a = 1; int32 b = 2 [features.field_presence = IMPLICIT]; }'
+    form = made(text)
+    assert form.decode(b"") == b'{"b":0}'
+    assert form.decode(form.encode({"a": 0})) == b'{"a":0,"b":0}'
+
+
 def test_a_number_that_no_enum_value_has_is_refused():
     form = made(HEAD + "enum E { A = 0; } message M { E e = 1; }")
     with pytest.raises(Misfit, match="e: a value that the enum does not have"):
