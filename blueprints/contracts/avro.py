@@ -18,6 +18,7 @@ from blueprints.suggest import did_you_mean
 PRIMITIVES: Final = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 COMPLEX: Final = ("record", "enum", "array", "map", "fixed")
 MAX_DEPTH: Final = 100  # levels of a schema; deeper ones are no one's, and would exhaust the reader's stack
+MAX_PRECISION: Final = 1_000  # digits of a decimal; Python writes no number of more than 4,300 as text
 MISSING: Final = object()
 INT_RANGE: Final = (-(1 << 31), (1 << 31) - 1)
 LONG_RANGE: Final = (-(1 << 63), (1 << 63) - 1)
@@ -247,8 +248,8 @@ class _Parser:
             return made
         if logical == "decimal":
             precision, scale = schema.get("precision"), schema.get("scale", 0)
-            if type(precision) is not int or precision < 1:
-                raise SchemaError(f"{where}: a decimal needs a 'precision' of 1 or more")
+            if type(precision) is not int or not 1 <= precision <= MAX_PRECISION:
+                raise SchemaError(f"{where}: a decimal needs a 'precision' from 1 to {MAX_PRECISION}")
             if type(scale) is not int or not 0 <= scale <= precision:
                 raise SchemaError(f"{where}: the 'scale' of a decimal is from 0 to its precision")
             if made.kind == "fixed" and precision > len(str((1 << max(0, 8 * made.size - 1)) - 1)) - 1:

@@ -80,7 +80,7 @@ def test_what_other_libraries_accept_is_accepted_and_is_a_json_schema(n):
         ({"type": "fixed", "name": "F", "size": -1}, "fixed 'F': 'size' must be a number of bytes"),
         (
             {"type": "bytes", "logicalType": "decimal"},
-            "the schema: a decimal needs a 'precision' of 1 or more",
+            "the schema: a decimal needs a 'precision' from 1 to 1000",
         ),
         (
             {"type": "bytes", "logicalType": "decimal", "precision": 2, "scale": 3},
