@@ -11,6 +11,7 @@ import orjson
 from blueprints.diagnostics import Mark
 from blueprints.plan import Plan, PortRef, StreamletPlan, TopicPlan
 from streamlets.event import Delivery, Event, Record, encode
+from streamlets.formats.format import Channels
 from streamlets.transports.transport import partition_for
 from tests.simulation.storm import Storm
 from tests.simulation.verifier import (
@@ -81,6 +82,7 @@ def facts(plan: Plan, name: str, *outlets: str) -> StageFacts:
         plan.state_topic(name),
         plan.dead_letters.log_name,
         plan.delivery == "exactly-once",
+        Channels(plan),
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from streamlets.event import Delivery, fingerprint, identity
+from streamlets.formats.format import Channels
 from streamlets.transports.simulated_log import SimulatedLog, Stored
 from streamlets.transports.transport import TopicPartition
 
@@ -61,6 +62,7 @@ class StageFacts(NamedTuple):
     state: str
     dead_letters: str
     is_exact: bool
+    channels: Channels
 
 
 Step = Callable[[dict[str, Any], Delivery], Expected]
@@ -107,7 +109,7 @@ def outputs(log: SimulatedLog, facts: StageFacts, partition: int) -> list[Output
                     continue
                 data: Any = stored.delivery.header("deadletter-code")
             else:
-                data = orjson.loads(stored.delivery.value or b"null")
+                data = orjson.loads(facts.channels.shown(stored.delivery).value or b"null")
             found.append(Output(origin[2], port, data, stored.visible_at, stored))
     return found
 

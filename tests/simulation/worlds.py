@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamlets.event import Delivery
-from tests.simulation import drift, own, scoring
+from tests.simulation import drift, formats, own, scoring
 from tests.simulation.plans import arrivals, delivery_of, facts, make_plan, streamlet, value_of
 from tests.simulation.storm import Storm
 from tests.simulation.verifier import Expected, all_seen, check_mapping, check_source, check_windows
@@ -188,6 +188,7 @@ WORLDS: dict[str, Callable[[Storm], World]] = {
     "source": source,
     "reject": reject,
     "windows": windows,
+    "formats": formats.formats,
     "score": scoring.score,
     "updates": scoring.updates,
     "drift": drift.drift,
