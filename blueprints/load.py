@@ -221,7 +221,7 @@ def _plan(draft: Draft, path: Path) -> Plan:
         dead_letters=_dead_letters(draft),
         revision=_revision(draft),
         path=path,
-        description=top.get("description", ""),
+        description=Veil(draft.known)(top.get("description", "")),
         secrets=frozenset(draft.known),
     )
 

@@ -24,6 +24,7 @@ What becomes of it are events of type `streamlets.model.status`, subject = model
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import msgspec
@@ -84,8 +85,17 @@ class Update(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return tuple(UpdateServer(s) if isinstance(s, str) else s for s in self.servers)
 
     def urls(self) -> list[str]:
-        return [place.url for place in self.places()]
+        """Return its servers' URLs as they may be shown."""
+        return [shown(place.url) for place in self.places()]
 
+
+def shown(url: str) -> str:
+    """Return a URL without what may be a secret in it: an update may say anything, also what is then refused."""
+    head, hides, _ = url.partition("?")
+    return _USER.sub("//***@", head) + ("?***" if hides else "")
+
+
+_USER = re.compile(r"//[^/@]*@")
 
 _DECODER = msgspec.json.Decoder(Update)
 

@@ -53,8 +53,10 @@ class Commands(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(importlib.import_module(f"streamlets.cli.{name}"), name)
-        if not any(param.name == "debug" for param in command.params):
-            command.params.append(_debug_option())
+        inner = command.commands.values() if isinstance(command, click.Group) else ()
+        for one in (command, *inner):
+            if not any(param.name == "debug" for param in one.params):
+                one.params.append(_debug_option())
         return command
 
     def resolve_command(

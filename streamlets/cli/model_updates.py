@@ -155,13 +155,15 @@ class Scoring:
         servings: Mapping[int, Serving],
         reason: str | None = None,
     ) -> dict[str, Any]:
+        from streamlets.builtin.updates import shown
+
         return {
             "epoch": serving.epoch,
             "model": serving.model,
             "version": serving.version,
             "state": state,
             "partitions": [p for p, s in servings.items() if (s.epoch, s.update) == (serving.epoch, update)],
-            "servers": [place.url for place in serving.servers],
+            "servers": [shown(place.url) for place in serving.servers],
             "update": update,
             "reason": reason if state == "rejected" else None,
         }
@@ -254,6 +256,11 @@ class Scoring:
         try:
             update: Update = msgspec.convert(given, Update)
             now = timestamp(clock.now_s())
+            if any("@" in place.url.partition("//")[2].partition("/")[0] for place in update.places()):
+                raise Rejected(
+                    "a server's URL holds credentials; they belong under `headers` in the blueprint",
+                    code="bad-update",
+                )
             event = update_event(update, f"/{self.plan.name}/models", uuid.uuid4().hex, now)
             read_update(event)
         except (msgspec.ValidationError, Rejected) as exc:

@@ -23,7 +23,7 @@ WITH_NULLS = st.recursive(
     lambda inner: st.dictionaries(NAMES, inner | LEAVES | st.none(), max_size=4),
     max_leaves=8,
 )  # fmt: skip
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=30, deadline=None)
 
 
 def shaped(names: str, depth: int = 0):

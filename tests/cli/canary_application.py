@@ -40,6 +40,7 @@ IN_CLEAR = {
     "repeated": "kq7-ClearRepeated-a8b9",
     "nested": "kq7-ClearNested-b0c1d2",
     "pod": "kq7-ClearPod-c3d4e5f6",
+    "update": "kq7-ClearUpdate-d1e2",
 }
 """Secrets that stand in a file, where they must not: the linter refuses them, and shows none."""
 

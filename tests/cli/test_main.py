@@ -113,6 +113,11 @@ def test_debug_shows_the_traceback_before_or_after_the_command(monkeypatch, caps
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_debug_is_understood_by_the_commands_of_a_command(capsys):
+    assert main.run(["models", "list", "none.yaml", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_a_reader_that_goes_away_is_no_error():
     done = subprocess.run(
         f"{sys.executable} -m streamlets explain | head -1; echo ${{PIPESTATUS[0]}}",
