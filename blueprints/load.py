@@ -84,6 +84,19 @@ class Checked:
             if streamlet.is_sound and streamlet.type is not None
         }
 
+    def contracts(self, streamlet: str) -> dict[str, Mapping[str, Any]]:
+        """Return inlet → the schema of what arrives there: the topic's contract, else that of its one writer."""
+        assert self._draft is not None
+        found: dict[str, Mapping[str, Any]] = {}
+        for port in self._draft.streamlets[streamlet].ports.values():
+            for topic, _ in self._draft.uses(streamlet, port.name) if port.direction == "in" else ():
+                written = [use.port.contract for use in topic.producers if use.port is not None]
+                agreed = topic.contract.json_schema if topic.contract is not None else None
+                schema = agreed or (written[0] if len(written) == 1 and not topic.is_external else None)
+                if schema is not None:
+                    found[port.name] = schema
+        return found
+
     def add_of_option(self, streamlet: str, problem: OptionProblem) -> None:
         """Add a problem at the option of a streamlet that it is about."""
         assert self._draft is not None

@@ -268,12 +268,14 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """What a streamlet asks those with whom it will call, for its `check_online`.
 
-    `within_s`: how long each of them may take; asked side by side, all of them take no longer.
+    `within_s`: how long each of them may take; asked side by side, all of them take no longer. `contracts`: inlet → the
+    JSON Schema of what arrives there, where it is known.
     """
 
     base_dir: Path
     open_server: OpenServer
     within_s: float
+    contracts: Mapping[str, Mapping[str, Any]] = {}
 
 
 @runtime_checkable

@@ -38,10 +38,20 @@ async def ask_servers(
     checked: Checked, components: Components, open_server: OpenServer, within_s: float
 ) -> None:
     """Add what those say whom the streamlets will call. A streamlet with an error of its own is not asked."""
-    reach = Reach(base_dir=checked.base_dir, open_server=open_server, within_s=within_s)
     await asyncio.gather(
         *(
-            _ask(checked, name, components(use), values, reach)
+            _ask(
+                checked,
+                name,
+                components(use),
+                values,
+                Reach(
+                    base_dir=checked.base_dir,
+                    open_server=open_server,
+                    within_s=within_s,
+                    contracts=checked.contracts(name),
+                ),
+            )
             for name, (use, values) in checked.sound().items()
         )
     )

@@ -189,6 +189,48 @@ def test_servers_whose_models_differ_from_each_other_are_told(folder, capsys):
     assert f"at {urls[1][7:]}: its tensors differ from those of the other servers" in found
 
 
+CONTRACT = {
+    "$defs": {"Name": {"type": "string"}},
+    "type": "object",
+    "properties": {
+        "distance": {"type": "number"},
+        "hour": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        "carrier": {"$ref": "#/$defs/Name"},
+        "tags": {"type": "array", "items": {"type": "number"}},
+        "code": {"type": ["string", "integer"]},
+        "open": {},
+        "either": {"anyOf": [{"type": "string"}, {}]},
+    },
+}
+
+
+def with_contract(text: str, contract: dict[str, Any]) -> str:
+    Path("flight.json").write_text(json.dumps(contract))
+    text = text.replace("streamlets:", "contracts: { flight: { json-schema: flight.json } }\nstreamlets:", 1)
+    return text.replace("consumers: [score.in]", "consumers: [score.in], contract: flight")
+
+
+def test_a_field_that_can_never_be_what_the_tensor_takes_is_told_at_the_field(folder, served, capsys):
+    text = with_contract(app(f'["{served}"]', inputs="{ x: [distance, carrier] }"), CONTRACT)
+    (found,) = online(capsys, text, code=1)
+    assert found == (
+        f"app.yaml:9:31: error tensor-mismatch: score: model delay at {served[7:]}: input 'x' is FP32, which takes a "
+        "number, but the contract of the events says that 'carrier' is string"
+    )
+
+
+@pytest.mark.parametrize("field", ["hour", "code", "open", "either", "distance"])
+def test_a_field_that_may_be_what_the_tensor_takes_raises_no_alarm(folder, served, capsys, field):
+    text = with_contract(app(f'["{served}"]', inputs=f"{{ x: [distance, {field}] }}"), CONTRACT)
+    assert online(capsys, text, code=0) == []
+
+
+def test_a_list_for_a_number_and_a_number_for_a_list_are_told(folder, served, capsys):
+    text = with_contract(app(f'["{served}"]', inputs="{ x: distance }"), CONTRACT)
+    assert "which takes a list of 2" in online(capsys, text, code=1)[0]
+    assert online(capsys, text.replace("x: distance", "x: tags"), code=0) == []
+
+
 def test_an_output_that_json_cannot_carry_is_told(folder, capsys):
     with living(serving(outputs=[{"name": "y", "datatype": "COMPLEX64", "shape": [-1]}])) as urls:
         (found,) = online(capsys, app(json.dumps(urls)), code=1)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from blueprints.options import candidates_at
+from streamlets.builtin.scoring.datatypes import INTEGER, NUMBER, TEXT, TRUTH, A
 from streamlets.builtin.scoring.fit import Fit, Unfit, fit
 from streamlets.builtin.scoring.options import ScoreOptions
 from streamlets.builtin.scoring.serving import Places
@@ -33,6 +36,8 @@ async def check_online(options: ScoreOptions, reach: Reach) -> list[Finding]:
         if isinstance(answer, Fit):
             first = first or answer
             if answer.inputs.layout == first.inputs.layout:
+                for path, text in _never_fitting(answer, reach.contracts.get("in", {})):
+                    found.setdefault(("tensor-mismatch", path, text), []).append(label_of(spec))
                 continue
             answer = StreamletsError(
                 "its tensors differ from those of the other servers", code="tensor-mismatch"
@@ -43,6 +48,48 @@ async def check_online(options: ScoreOptions, reach: Reach) -> list[Finding]:
         Finding(code, path, f"model {options.model} at {', '.join(labels)}: {text}")
         for (code, path, text), labels in found.items()
     ]
+
+
+_JSON: dict[str, set[str]] = {
+    NUMBER: {"number", "integer"},
+    INTEGER: {"integer", "number"},  # a number may be a whole one
+    TRUTH: {"boolean"},
+    TEXT: {"string"},
+}
+"""Kind of a tensor's values → the JSON types of which some value can be one."""
+
+
+def _never_fitting(answer: Fit, contract: Mapping[str, Any]) -> Iterator[tuple[OptionPath, str]]:
+    """Yield the fields of which, by their contract, no event can hold what the tensor takes.
+
+    What may be of several types and fits in one of them is left to each event.
+    """
+    for column in answer.inputs.columns:
+        for at, field in enumerate(column.fields if column.expression is None else ()):
+            types = _types_of(contract, field)
+            wanted = {"array"} if column.is_vector else _JSON[column.kind]
+            if types and not types & wanted:
+                path: OptionPath = (
+                    ("inputs", column.tensor, at) if column.is_stacked else ("inputs", column.tensor)
+                )
+                what = f"a list of {column.width}" if column.is_vector else A[column.kind]
+                yield (
+                    path,
+                    f"input '{column.tensor}' is {column.datatype}, which takes {what}, but the contract of the events "
+                    f"says that '{field}' is {' or '.join(sorted(types))}",
+                )
+
+
+def _types_of(contract: Mapping[str, Any], field: str) -> set[str]:
+    """Return the JSON types that a field may have; empty where the contract does not say."""
+    given = candidates_at(contract, (field,)) if field in contract.get("properties", {}) else []
+    types: set[str] = set()
+    for schema in given:
+        said = schema.get("type")
+        if said is None and {"$ref", "anyOf", "oneOf", "allOf"}.isdisjoint(schema):
+            return set()  # anything, or something that only a validator knows
+        types.update([said] if isinstance(said, str) else said or ())
+    return types
 
 
 async def _ask(
