@@ -6,6 +6,7 @@ The text of an exception that is not ours may hold whatever was at hand when it 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -66,6 +67,9 @@ def _told(exc: BaseException) -> str:
     return kind + _NOT_SHOWN
 
 
+_RAISED = re.compile(r"(\bexception=\w+)\(.*\)", re.DOTALL)
+
+
 class LogFormatter(logging.Formatter):
     """Log lines under a veil, their tracebacks without the texts of foreign exceptions."""
 
@@ -75,7 +79,10 @@ class LogFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         record.exc_text = None  # another handler's, with the texts
-        return self._veil(super().format(record))
+        text = super().format(record)
+        if record.name == "asyncio":  # it prints tasks with their exceptions, texts and all
+            text = _RAISED.sub(r"\1", text)
+        return self._veil(text)
 
     def formatException(  # noqa: N802 - the standard library's name
         self,
