@@ -11,6 +11,7 @@ from typing import Any
 from blueprints.catalog import OptionProblem
 from blueprints.diagnostics import Mark
 from blueprints.fields import Report
+from blueprints.likely import GAP
 from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode, resolve, scalars
 
 MAX_SECRET_BYTES = 1 << 16  # a certificate chain is the largest secret there is, at a few KiB
@@ -73,7 +74,9 @@ class OptionReader:
 
     def _secret(self, node: ScalarNode, path: OptionPath) -> Any:
         self.secrets.add(id(node))
-        self.known.update((node.text, node.raw, node.in_clear, *node.filled))
+        self.known.update((node.text, *node.filled))
+        if node.is_default:
+            self.known.add(node.in_clear.replace(GAP, ""))
         if not node.variables or node.is_default:
             self.hide(node)
             self.spoiled.append(path)
