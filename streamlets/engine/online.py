@@ -15,7 +15,7 @@ from blueprints.catalog import OptionProblem
 from blueprints.load import Checked
 from blueprints.plan import Plan, TopicPlan
 from streamlets.component import Component
-from streamlets.engine.wiring import spec_of, stream_topics, wanted_topics
+from streamlets.engine.wiring import spec_of, stream_topics, unreadable, wanted_topics
 from streamlets.errors import StreamletsError
 from streamlets.inference import OpenServer
 from streamlets.ports import Reach
@@ -93,7 +93,13 @@ def compare_log(checked: Checked, components: Components, there: Mapping[str, To
     for topic in plan.topics.values():
         if topic.external:
             _compare_external(checked, topic, there.get(topic.log_name), where)
-    _compare_state(checked, plan, components, there, partitions)
+    for name, streamlet in plan.streamlets.items():
+        component = components(streamlet.use)
+        if component.is_source:
+            continue
+        if (why := unreadable(plan, streamlet, component, partitions)) is not None:
+            checked.add_of_streamlet(name, "use", why.code, str(why))
+        _compare_state(checked, plan, name, component, there, partitions)
 
 
 def _compare(
@@ -128,7 +134,8 @@ def _compare_external(checked: Checked, topic: TopicPlan, there: TopicSpec | Non
 def _compare_state(
     checked: Checked,
     plan: Plan,
-    components: Components,
+    name: str,
+    component: Component,
     there: Mapping[str, TopicSpec],
     partitions: Mapping[str, int],
 ) -> None:
@@ -136,22 +143,20 @@ def _compare_state(
 
     A source's splits are known to a running source only, so its state is left to the start.
     """
-    for name, streamlet in plan.streamlets.items():
-        component = components(streamlet.use)
-        state = there.get(plan.state_topic(name))
-        if component.is_source or state is None:
-            continue
-        inlets, _ = component.ports(component.load(streamlet.options, plan.base_dir))
-        topics = stream_topics(plan, name, inlets).values()
-        if any(
-            t.log_name in there and there[t.log_name].partitions != t.partitions and not t.external
-            for t in topics
-        ):
-            continue  # that difference has been told, and this one follows from it
-        wanted = TopicSpec(
-            name=plan.state_topic(name),
-            partitions=max((partitions[topic.log_name] for topic in topics), default=1),
-            compacted=True,
-        )
-        for how in differences(wanted, state).values():
-            checked.add_of_streamlet(name, "use", "topic-differs", f"{name}: {differs(wanted.name, [how])}")
+    state = there.get(plan.state_topic(name))
+    if state is None:
+        return
+    inlets, _ = component.ports(component.load(plan.streamlets[name].options, plan.base_dir))
+    topics = stream_topics(plan, name, inlets).values()
+    if any(
+        t.log_name in there and there[t.log_name].partitions != t.partitions and not t.external
+        for t in topics
+    ):
+        return  # that difference has been told, and this one follows from it
+    wanted = TopicSpec(
+        name=plan.state_topic(name),
+        partitions=max((partitions[topic.log_name] for topic in topics), default=1),
+        compacted=True,
+    )
+    for how in differences(wanted, state).values():
+        checked.add_of_streamlet(name, "use", "topic-differs", f"{name}: {differs(wanted.name, [how])}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
-from blueprints.plan import Plan, PortRef, TopicPlan
-from streamlets.ports import Inlet, Outlet
+from blueprints.plan import Plan, PortRef, StreamletPlan, TopicPlan
+from streamlets.component import Component
+from streamlets.errors import Fatal
+from streamlets.ports import Inlet, Outlet, Wiring
 from streamlets.transports.transport import TopicSpec
 
 STATUS = "status"
@@ -63,6 +65,32 @@ def spec_of(topic: TopicPlan) -> TopicSpec:
         replication=topic.replication,
         config=dict(topic.config),
     )
+
+
+def unreadable(
+    plan: Plan, streamlet: StreamletPlan, component: Component, partitions: Mapping[str, int]
+) -> Fatal | None:
+    """Return why the streamlet cannot read the partitions that there are in the log, by the topics' names there.
+
+    Of topics that others made the linter knows what the blueprint says of them, which may be nothing, or wrong.
+    """
+    options = component.load(streamlet.options, plan.base_dir)
+    streams = stream_topics(plan, streamlet.name, component.ports(options)[0])
+    counts = {port: partitions[topic.log_name] for port, topic in streams.items()}
+    told = " and ".join(f"{counts[port]} of {topic.log_name}" for port, topic in streams.items())
+    if len(set(counts.values())) > 1:
+        return Fatal(
+            f"{streamlet.name} reads different numbers of partitions, {told}",
+            code="partitions-differ",
+            hint="give them as many of each",
+            exit_code=64,
+        )
+    if max(counts.values(), default=1) > 1:
+        wiring = Wiring(partitions=counts, replicas=streamlet.replicas, base_dir=plan.base_dir)
+        if why := component.needs(options, wiring).single_reader:
+            needs = f"{streamlet.name} needs one reader of all events, not the partitions that there are"
+            return Fatal(f"{needs}, {told}: {why}", code="single-reader", exit_code=64)
+    return None
 
 
 def stream_topics(plan: Plan, streamlet: str, inlets: Iterable[Inlet]) -> dict[str, TopicPlan]:

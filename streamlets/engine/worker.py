@@ -28,11 +28,11 @@ from streamlets.engine.snapshots import PERIOD_S, Snapshots, describe
 from streamlets.engine.source import SourceStage
 from streamlets.engine.stage import Stage, place
 from streamlets.engine.table import TableReader
-from streamlets.engine.wiring import outlet_topics, state_scopes, stream_topics, wanted_topics
+from streamlets.engine.wiring import outlet_topics, state_scopes, stream_topics, unreadable, wanted_topics
 from streamlets.errors import Fatal, StreamletsError, Unavailable
 from streamlets.formats.format import Channels
 from streamlets.inference import OpenServer
-from streamlets.ports import Announce, Apart, Clock, Context, Emit, Inlet, Outlet, Wiring
+from streamlets.ports import Announce, Apart, Clock, Context, Emit, Inlet, Outlet
 from streamlets.recovery import Recovery
 from streamlets.transports.transport import TopicPartition, TopicSpec, Transport
 
@@ -243,7 +243,10 @@ class Worker:
                     exit_code=64,
                 )
             streams = stream_topics(plan, streamlet.name, inlets)
-            self._check_partitions(streamlet, component, streams)
+            if (why := unreadable(plan, streamlet, component, self._partitions)) is not None:
+                raise Fatal(
+                    f"{streamlet.mark}: {why.message}", code=why.code, hint=why.hint, exit_code=why.exit_code
+                )
             overlap = component.overlap if streamlet.overlap is None else streamlet.overlap
             stage = Stage(
                 streamlet=built,
@@ -290,33 +293,6 @@ class Worker:
             if contract is not None or channel is not None:
                 gates[topic.log_name] = Gate(contract, channel, topic.external)
         return gates
-
-    def _check_partitions(
-        self, streamlet: StreamletPlan, component: Component, streams: Mapping[str, TopicPlan]
-    ) -> None:
-        """Raise Fatal where the log has other partitions than the streamlet can read, as topics of others may.
-
-        Of those the linter knows what the blueprint says of them, which may be nothing, or wrong.
-        """
-        counts = {port: self._partitions[topic.log_name] for port, topic in streams.items()}
-        told = " and ".join(f"{counts[port]} of {topic.log_name}" for port, topic in streams.items())
-        if len(set(counts.values())) > 1:
-            raise Fatal(
-                f"{streamlet.mark}: {streamlet.name} reads different numbers of partitions, {told}",
-                code="partitions-differ",
-                hint="give them as many of each",
-                exit_code=64,
-            )
-        if max(counts.values(), default=1) > 1:
-            wiring = Wiring(partitions=counts, replicas=streamlet.replicas, base_dir=self.plan.base_dir)
-            why = component.needs(component.load(streamlet.options, self.plan.base_dir), wiring).single_reader
-            if why:
-                raise Fatal(
-                    f"{streamlet.mark}: {streamlet.name} needs one reader of all events, not the partitions that "
-                    f"there are, {told}: {why}",
-                    code="single-reader",
-                    exit_code=64,
-                )
 
     def _is_mixing(self, name: str, streams: Mapping[str, TopicPlan], outlets: Sequence[Outlet]) -> bool:
         """Return whether several partitions of a streamlet's inlets flow together into one of an outlet."""

@@ -459,6 +459,16 @@ def test_a_state_that_does_not_go_with_what_is_read_is_told_at_the_streamlet(fol
     )
 
 
+def test_what_a_start_would_refuse_of_an_external_topics_partitions_is_refused_with_its_code(folder, capsys):
+    log_with(TopicSpec(name="readings", partitions=3))
+    text = "name: app\nstreamlets: { keep: { use: file-sink, with: { path: out.jsonl } } }\n"
+    text += "topics: { readings: { external: true, consumers: [keep.in] } }\n"
+    (found,) = topics_of(capsys, text)
+    assert found.startswith("app.yaml:2:28: error single-reader: keep needs one reader of all events, ")
+    assert run(["run", "app.yaml", "--until-idle"]) == 64
+    assert "error single-reader: app.yaml:2:15: keep needs one reader" in capsys.readouterr().err
+
+
 def test_another_log_is_looked_at_where_on_names_it(folder, capsys):
     log_with(TopicSpec(name="readings"), file="other.log")
     assert topics_of(capsys, PLAIN, "--on", "embedded:other.log") == []
