@@ -28,6 +28,7 @@ class Veil:
         self._secrets = frozenset(secrets)
         spelt = {way for secret in self._secrets for part in _parts(secret) for way in _spellings(part)}
         longest_first = sorted((way for way in spelt if len(way) >= LEAST), key=lambda way: (-len(way), way))
+        self._wide: Veil | None = None
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __repr__(self) -> str:
@@ -41,9 +42,10 @@ class Veil:
         """Return bytes with `***` for each secret in them."""
         if self._pattern is None:
             return text
+        if self._wide is None:  # made once: a server that refuses may refuse a hundred times a second
+            self._wide = Veil(way.encode(errors="replace").decode("latin-1") for way in self._secrets)
         # Latin-1 gives every byte a character, so what is not UTF-8 comes back as it was.
-        wide = Veil(way.encode().decode("latin-1") for way in self._secrets)
-        return wide(text.decode("latin-1")).encode("latin-1")
+        return self._wide(text.decode("latin-1")).encode("latin-1")
 
     def with_more(self, secrets: Iterable[str]) -> Veil:
         """Return a veil over these secrets too."""
