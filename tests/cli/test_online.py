@@ -222,13 +222,14 @@ def test_a_field_that_can_never_be_what_the_tensor_takes_is_told_at_the_field(fo
 @pytest.mark.parametrize("field", ["hour", "code", "open", "either", "distance"])
 def test_a_field_that_may_be_what_the_tensor_takes_raises_no_alarm(folder, served, capsys, field):
     text = with_contract(app(f'["{served}"]', inputs=f"{{ x: [distance, {field}] }}"), CONTRACT)
-    assert online(capsys, text, code=0) == []
+    assert not any("tensor-mismatch" in line for line in online(capsys, text, code=0))
 
 
 def test_a_list_for_a_number_and_a_number_for_a_list_are_told(folder, served, capsys):
     text = with_contract(app(f'["{served}"]', inputs="{ x: distance }"), CONTRACT)
     assert "which takes a list of 2" in online(capsys, text, code=1)[0]
-    assert online(capsys, text.replace("x: distance", "x: tags"), code=0) == []
+    found = online(capsys, text.replace("x: distance", "x: tags"), code=0)
+    assert not any("tensor-mismatch" in line for line in found)
 
 
 def test_an_output_that_json_cannot_carry_is_told(folder, capsys):
