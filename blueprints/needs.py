@@ -7,8 +7,10 @@ says it, so that a message can name what to change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+import functools
+import typing
+from dataclasses import dataclass, is_dataclass
+from typing import Any, TypeAlias
 
 OptionPath: TypeAlias = tuple[str | int, ...]
 """A path below `with`: `("window", "wait")`; empty where no option says it."""
@@ -136,3 +138,44 @@ class Bounds:
     held_bytes: int
     done_ranges: int
     poll_interval_s: float
+
+
+def flaw(answer: Any) -> str:
+    """Return what is wrong with what a type answers, which may be anybody's, or nothing; no value is in it."""
+    if not isinstance(answer, Needs):
+        return f"is of type {type(answer).__name__}, not Needs"
+    return _flaw(answer, Needs, "")
+
+
+def _flaw(value: Any, hint: Any, place: str) -> str:
+    wanted = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, tuple | list):
+            return f"has in '{place}' a value of type {type(value).__name__}, not a tuple"
+        found = (_flaw(one, wanted[0], f"{place}[{i}]") for i, one in enumerate(value))
+        return next(filter(None, found), "")
+    if wanted:  # one of several, mostly of something and None
+        flaws = [_flaw(value, one, place) for one in wanted]
+        return "" if "" in flaws else flaws[0]
+    if isinstance(value, bool) is not (hint is bool) or not isinstance(
+        value, (int, float) if hint is float else hint
+    ):
+        wanted_here = _WORDS.get(hint, hint.__name__)
+        return f"has in '{place}' a value of type {type(value).__name__}, not {wanted_here}"
+    if isinstance(value, int | float) and not 0 <= value < _NO_BOUND:  # nor what is no number
+        return f"has a number in '{place}' that is below 0 or has no bound; leave out what has none"
+    if is_dataclass(hint):
+        dot = f"{place}." if place else ""
+        hints = _hints(type(value))
+        found = (_flaw(getattr(value, name), one, dot + name) for name, one in hints.items())
+        return next(filter(None, found), "")
+    return ""
+
+
+_NO_BOUND = 1e300  # what can still be multiplied with anything here
+_WORDS: dict[Any, str] = {float: "a number", int: "a whole number", str: "a text", bool: "a yes or no"}
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from streamlets.errors import Broken, Fatal, Rejected, Unavailable
-from streamlets.recovery import CAP_S, RETRY_AFTER_MAX_S, Failure, Recovery
+from streamlets.recovery import CAP_S, RETRY_AFTER_MAX_S, Failure, Recovery, longest_backoff_s
 
 
 class Time:
@@ -394,5 +394,30 @@ def test_a_server_that_is_sick_is_no_witness_against_a_row_however_well_its_neig
             for culprits in ({0}, {n - 1}, {n // 2}, {0, n - 1}):
                 results = await recovery(Time()).run(range(n), TwoServers(culprits))
                 assert {i for i, r in enumerate(results) if isinstance(r, Failure)} == culprits
+
+    asyncio.run(main())
+
+
+class Longest(random.Random):
+    """Draws the most that may be drawn."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 8, 20])
+def test_the_waits_between_tries_are_at_most_what_the_linter_is_told(attempts: int) -> None:
+    async def main() -> None:
+        time = Time()
+        work: Recovery[int, int] = Recovery(
+            attempts=attempts,
+            clock=time,
+            random=Longest(),
+            waiting=lambda reason: None,
+            lone_is_at_fault=True,
+        )
+        spent = []
+        await work.run([1, 2], Target(lambda rows, number: spent.append(time.at_s) or broken()))
+        assert spent[attempts - 1] == pytest.approx(longest_backoff_s(attempts))
 
     asyncio.run(main())

@@ -9,7 +9,7 @@ from typing import Any
 from blueprints.catalog import StreamletType, Wiring
 from blueprints.lint.draft import Draft, StreamletDraft
 from blueprints.lint.options import report_problem
-from blueprints.needs import Needs
+from blueprints.needs import Needs, flaw
 from blueprints.suggest import did_you_mean
 
 
@@ -42,12 +42,10 @@ def _ask_needs(draft: Draft, streamlet: StreamletDraft, kind: StreamletType, wir
             streamlet.needs = needs
 
 
-def _problem(streamlet: StreamletDraft, needs: Any) -> str:
+def _problem(streamlet: StreamletDraft, needs: Needs) -> str:
     """Return what is wrong with an answer, or nothing."""
-    if not isinstance(needs, Needs):
-        return (
-            f"is asked for its needs and answers with {type(needs).__name__}; return streamlets.ports.Needs"
-        )
+    if wrong := flaw(needs):
+        return f"is asked for its needs, and its answer {wrong}; return streamlets.ports.Needs"
     inlets = [port.name for port in streamlet.ports.values() if port.direction == "in"]
     unknown = sorted(needs.inlets() - set(inlets))
     if not unknown:

@@ -556,8 +556,8 @@ def test_a_streamlet_that_raises_when_it_is_asked_is_none(tmp_path):
         "3:15 not-a-streamlet: 'raises-ports' fails when it is asked for its ports: ZeroDivisionError",
         "4:15 not-a-streamlet: 'raises-wiring' fails when it is asked for its wiring: ZeroDivisionError",
         "5:17 not-a-streamlet: 'raises-needs' fails when it is asked for its needs: ZeroDivisionError",
-        "6:16 not-a-streamlet: 'answers-nothing' is asked for its needs and answers with NoneType; "
-        "return streamlets.ports.Needs",
+        "6:16 not-a-streamlet: 'answers-nothing' is asked for its needs, and its answer is of type NoneType, "
+        "not Needs; return streamlets.ports.Needs",
         "7:16 not-a-streamlet: 'misnames' says what it needs of an inlet 'inn' that it does not have; "
         "did you mean 'in'?",
     ]

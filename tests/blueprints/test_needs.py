@@ -1,10 +1,13 @@
 """What streamlets need of readers, partitions, keys, addresses and files, held against the blueprint."""
 
+import math
 import random
 
 import pytest
 
 from blueprints.lint.safety import is_loopback
+from blueprints.needs import Amount, Hold, Needs, Said, Wait, flaw
+from blueprints.units import Duration
 from tests.blueprints.lint import lint
 
 PROBLEMS = {
@@ -302,7 +305,7 @@ def has_cycle(edges, bounding):
 def test_cycles_are_found_where_taking_away_beginnings_leaves_something(tmp_path):
     rng = random.Random(81)
     seen = set()
-    for _ in range(120):
+    for _ in range(60):
         n = rng.randint(1, 6)
         bounding = {node for node in range(n) if rng.random() < 0.3}
         targets = [sorted({rng.randrange(n) for _ in range(rng.choice((0, 1, 1, 2)))}) for _ in range(n)]
@@ -323,3 +326,32 @@ def test_cycles_are_found_where_taking_away_beginnings_leaves_something(tmp_path
         assert bool(found) == expected, (found, edges, bounding)
         assert all(" cycle: " in line for line in found)
     assert seen == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (None, "is of type NoneType, not Needs"),
+        (Needs(holds=Hold()), "has in 'holds' a value of type Hold, not a tuple"),
+        (Needs(holds=("in",)), "has in 'holds[0]' a value of type str, not Hold"),
+        (Needs(holds=(Hold(longest_s=60.0),)), "has in 'holds[0].longest_s' a value of type float, not Amount"),
+        (Needs(deadline_s=Amount("60s")), "has in 'deadline_s.value' a value of type str, not a number"),
+        (Needs(deadline_s=Amount(True)), "has in 'deadline_s.value' a value of type bool, not a number"),
+        (Needs(deadline_s=Amount(math.inf)), "has a number in 'deadline_s.value' that is below 0 or has no bound"),
+        (Needs(deadline_s=Amount(math.nan)), "has a number in 'deadline_s.value' that is below 0 or has no bound"),
+        (Needs(waits=(Wait(Amount(1), times=-1),)), "has a number in 'waits[0].times' that is below 0"),
+        (Needs(secrets_to=(Said(None),)), "has in 'secrets_to[0].text' a value of type NoneType, not a text"),
+        (Needs(secrets_to=(Said("a", ("x", None)),)), "has in 'secrets_to[0].option[1]' a value of type NoneType"),
+        (Needs(splits=10**400), "has a number in 'splits' that is below 0 or has no bound"),
+        (Needs(single_reader=None), "has in 'single_reader' a value of type NoneType, not a text"),
+        (Needs(bounds_cycles=1), "has in 'bounds_cycles' a value of type int, not a yes or no"),
+        (Needs(splits=1.5), "has in 'splits' a value of type float, not a whole number"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_told_at_its_place_and_without_its_value(answer, says):
+    assert says in flaw(answer)
+
+
+def test_what_streamlets_say_may_stand_in_lists_and_in_quantities():
+    said = Said("x", ("servers", 0, "url"))
+    assert flaw(Needs(holds=[Hold(longest_s=Amount(Duration("7d")))], secrets_to=[said], splits=2)) == ""

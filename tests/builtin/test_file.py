@@ -377,6 +377,14 @@ def problems(folder: Path, **options: Any) -> list[tuple[str, Any, str]]:
     return [(one.code, one.path, one.message) for one in found]
 
 
+def test_the_linter_is_told_that_each_file_is_read_by_one_worker(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl", "c.csv"):
+        (tmp_path / name).touch()
+    kind = Described(Component("file", File))
+    wiring = Wiring(partitions={}, replicas=1, base_dir=tmp_path)
+    assert kind.needs({"path": "*.jsonl"}, wiring).splits == 2  # type: ignore[arg-type]
+
+
 def test_a_missing_file_is_told_with_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "flights.jsonl").touch()
     ((code, path, message),) = problems(tmp_path, path="flihgts.jsonl")

@@ -35,6 +35,16 @@ def test_there_are_336776_of_them(flights: Departures) -> None:
     assert len(flights.span(date(2013, 4, 1), date(2013, 4, 1))) == 0
 
 
+@pytest.mark.slow
+def test_the_shortest_row_takes_as_much_as_the_linter_is_told(flights: Departures) -> None:
+    number, shortest = 0, 10_000
+    while number < 336_776:
+        first, rows = flights.day(number)
+        shortest = min(shortest, *(len(row.data) for row in rows))
+        number = first + len(rows)
+    assert shortest == DATASET.least_bytes
+
+
 def test_a_day_is_found_from_any_of_its_rows(flights: Departures) -> None:
     for of in (DATASET.first, date(2013, 4, 1), DATASET.last):
         numbers = flights.span(of, date.fromordinal(of.toordinal() + 1))
