@@ -7,7 +7,6 @@ says it, so that a message can name what to change.
 
 from __future__ import annotations
 
-import functools
 import typing
 from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias
@@ -166,16 +165,13 @@ def _flaw(value: Any, hint: Any, place: str) -> str:
         return f"has a number in '{place}' that is below 0 or has no bound; leave out what has none"
     if is_dataclass(hint):
         dot = f"{place}." if place else ""
-        hints = _hints(type(value))
-        found = (_flaw(getattr(value, name), one, dot + name) for name, one in hints.items())
+        if hint not in _HINTS:
+            _HINTS[hint] = typing.get_type_hints(hint)
+        found = (_flaw(getattr(value, name), one, dot + name) for name, one in _HINTS[hint].items())
         return next(filter(None, found), "")
     return ""
 
 
+_HINTS: dict[Any, dict[str, Any]] = {}  # read once each: a tenth of a millisecond
 _NO_BOUND = 1e300  # what can still be multiplied with anything here
 _WORDS: dict[Any, str] = {float: "a number", int: "a whole number", str: "a text", bool: "a yes or no"}
-
-
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
