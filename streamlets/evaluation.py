@@ -12,6 +12,7 @@ inside the expression; the streamlet itself has nothing to check:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -66,6 +67,15 @@ FieldName = Annotated[str, Cel(only_field=True, takes_null=True)]
 """The name of a field of the events of the inlet `in`."""
 
 
+@functools.lru_cache(maxsize=256)  # a tenth of a millisecond; blueprint tests build streamlets for every case
+def _decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Return what reads these fields of a JSON object; what is not there is UNSET."""
+    fields = [
+        (f"f{at}", Any, msgspec.field(name=name, default=msgspec.UNSET)) for at, name in enumerate(names)
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Asked", fields))
+
+
 class Evaluation:
     """A field's name or a CEL expression, evaluated over JSON objects. Raises: ExpressionError where it is no CEL."""
 
@@ -80,11 +90,7 @@ class Evaluation:
         self._names = [name for name in self.names if name != "event" or text == "event"]
         self.asks_for_event = "event" in self.names and text != "event"
         self._asks_for_data = self.asks_for_event and asks_for_data(text)
-        fields = [
-            (f"f{at}", Any, msgspec.field(name=name, default=msgspec.UNSET))
-            for at, name in enumerate(self._names)
-        ]
-        self._decoder = msgspec.json.Decoder(msgspec.defstruct("Asked", fields))
+        self._decoder = _decoder(tuple(self._names))
         self._fixes: dict[str, Fix] = {}
         self._fix_all: Fix | None = None
         if contracts:

@@ -107,7 +107,7 @@ def test(
         arguments += [] if coverage_min is None else ["--coverage-min", f"{coverage_min * 100}%"]
         arguments += [] if junit is None else ["--junit", os.fspath(junit)]
         return watch_tests(blueprint, overlays, arguments)
-    _quiet()
+    quiet()
     session = _Session(blueprint, overlays, limit_s)
     try:
         return session.run(only, fail_fast, coverage or coverage_min is not None, coverage_min, junit, output)
@@ -288,7 +288,7 @@ def _write_junit(
         ) from exc
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Say nothing of what the engine logs: what a case expects to fail is no news."""
     import logging
 

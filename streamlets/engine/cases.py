@@ -14,7 +14,7 @@ import functools
 import random
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,7 +24,7 @@ from blueprints.plan import Plan, TopicPlan
 from streamlets.component import Component
 from streamlets.engine.apart import InProcess
 from streamlets.engine.expected import Problem, Seen, compare
-from streamlets.engine.keys import key_of
+from streamlets.engine.keys import KeyOf, key_of
 from streamlets.engine.scripted import ScriptedServers
 from streamlets.engine.stage import Stage
 from streamlets.engine.taken import Taken
@@ -67,6 +67,7 @@ class Cases:
         self.plan = plan
         self.components = functools.cache(components)
         self.limit_s = limit_s
+        self._with_given: dict[frozenset[str], _Given] = {}
         self.run_here = [name for name in plan.streamlets if self._is_run(name)]
 
     def _is_run(self, name: str) -> bool:
@@ -75,6 +76,19 @@ class Cases:
         if component.is_source:
             return False
         return bool(component.ports(component.load(streamlet.options, self.plan.base_dir))[1])
+
+    def with_given(self, names: frozenset[str]) -> _Given:
+        """Return the plan for events given in these topics, with what nothing of a case changes."""
+        found = self._with_given.get(names)
+        if found is None:
+            topics = {
+                name: dataclasses.replace(topic, external=True) if name in names else topic
+                for name, topic in self.plan.topics.items()
+            }
+            plan = dataclasses.replace(self.plan, topics=topics)
+            keys = {name: key_of(topics[name]) for name in names}
+            found = self._with_given[names] = _Given(plan, Channels(plan), keys)
+        return found
 
     def run(self, case: Case) -> CaseResult:
         """Return what a case has shown. It ends within the limit, whatever the streamlets do."""
@@ -107,15 +121,17 @@ def unrunnable(case: Case, diagnostics: Sequence[Diagnostic]) -> CaseResult:
     return CaseResult(case, problems, Taken())
 
 
+class _Given(NamedTuple):
+    """A plan whose topics are external where a case gives events: there they enter, and are checked."""
+
+    plan: Plan
+    channels: Channels
+    keys: Mapping[str, KeyOf | None]
+
+
 class _Run:
     def __init__(self, cases: Cases, case: Case) -> None:
-        plan = cases.plan
-        # What is given enters the application where it is given, and is checked there against its contract.
-        topics = {
-            name: dataclasses.replace(topic, external=True) if name in case.given else topic
-            for name, topic in plan.topics.items()
-        }
-        self.plan = dataclasses.replace(plan, topics=topics)
+        self.plan, self.channels, self.keys = cases.with_given(frozenset(case.given))
         self.cases = cases
         self.case = case
         self.clock = VirtualClock()
@@ -125,8 +141,6 @@ class _Run:
         self.taken = Taken()
         self.n_given = 0
         self.given: set[tuple[str, int, int]] = set()  # topic, partition, offset
-        self.channels = Channels(self.plan)
-        self.keys = {name: key_of(topic) for name, topic in topics.items() if name in case.given}
 
     def say(self, mark: Mark | None, text: str) -> None:
         problem = Problem(mark or self.case.mark, text)
@@ -148,6 +162,7 @@ class _Run:
             open_server=self.servers.open,
             open_apart=lambda name: InProcess(),
             only=self.cases.run_here,
+            channels=self.channels,
             worker_id="test",
         )
         first, *others = self.case.steps or [Step(self.case.mark)]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 from streamlets.contracts import Contract
 from streamlets.engine.gauges import Gauges
@@ -119,10 +120,13 @@ class SourceStage:
         """Whether any split is ours."""
         return bool(self._splits)
 
-    async def wait_changed(self) -> None:
-        """Return when something about this stage has changed."""
+    def wait_changed(self) -> Coroutine[Any, Any, bool]:
+        """Return what is done when something about this stage has changed, from this very call on.
+
+        No coroutine function: as a task it would begin later, and miss what changed before it had begun.
+        """
         self._changed.clear()
-        await self._changed.wait()
+        return self._changed.wait()
 
     # --- splits come and go (GroupListener)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streamlets import faults
@@ -213,10 +213,13 @@ class Stage:
         """Return the next offset that each partition of ours will open."""
         return {where: owned.ledger.position for where, owned in self._owned.items()}
 
-    async def wait_changed(self) -> None:
-        """Return when something about this stage has changed."""
+    def wait_changed(self) -> Coroutine[Any, Any, bool]:
+        """Return what is done when something about this stage has changed, from this very call on.
+
+        No coroutine function: as a task it would begin later, and miss what changed before it had begun.
+        """
         self._changed.clear()
-        await self._changed.wait()
+        return self._changed.wait()
 
     def announce(self, *emits: Emit, state: Mapping[str, Any] = _NOTHING) -> None:
         """Queue emits that stem from no delivery, and entries of every partition's state; see `ports.Announce`."""

@@ -6,6 +6,7 @@ Past 400 lines because building, supervising, draining and ending share one tabl
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import random
@@ -14,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import orjson
 from pydantic import BaseModel
 
 from blueprints.plan import Plan, StreamletPlan, TopicPlan
@@ -79,8 +81,12 @@ class Worker:
         open_apart: Callable[[str], Apart],
         only: Collection[str] | None = None,
         worker_id: str | None = None,
+        channels: Channels | None = None,
     ) -> None:
-        """`components`: what a blueprint's `use` names. `only`: the streamlets to run here; None: all."""
+        """`components`: what a blueprint's `use` names. `only`: the streamlets to run here; None: all.
+
+        `channels`: the plan's, where somebody has them already.
+        """
         self.plan = plan
         self._transport = transport
         self._veil = Veil(plan.secrets)
@@ -99,7 +105,7 @@ class Worker:
         self.is_ready = asyncio.Event()
         self._partitions: dict[str, int] = {}
         self._loaded: dict[str, tuple[BaseModel, Sequence[Inlet], Sequence[Outlet]]] = {}
-        self._channels = Channels(plan)
+        self._channels = channels or Channels(plan)
 
     # --- building
 
@@ -539,8 +545,13 @@ def _contract(topic: TopicPlan) -> Contract | None:
     """Return what the events of a topic are checked against; of another format they are checked by it."""
     if topic.contract is None or topic.contract.json_schema is None or topic.format != "json":
         return None
+    return _checked(topic.contract.name, orjson.dumps(dict(topic.contract.json_schema)))
+
+
+@functools.lru_cache(maxsize=64)  # blueprint tests build their stages anew for every case
+def _checked(name: str, schema: bytes) -> Contract:
     from streamlets.contracts import (
         JsonSchemaContract,
     )  # the validator is loaded only where there is a contract
 
-    return JsonSchemaContract(topic.contract.name, dict(topic.contract.json_schema))
+    return JsonSchemaContract(name, orjson.loads(schema))

@@ -121,14 +121,14 @@ class SimulatedTransport:
         return offsets
 
     async def wait(self, timeout_s: float, topics: Sequence[str] | None = None) -> None:
-        """Return when something may have been appended, whatever the topic."""
+        """Return when something may have been appended to the topics."""
         self.require_alive()
         task = asyncio.current_task()
         assert task is not None
         seen = self._seen.setdefault(task, {})
         which = None if topics is None else tuple(topics)
         if seen.get(which) == self.log.changes:  # a first call returns at once
-            await self.log.wait(timeout_s)
+            await self.log.wait(timeout_s, None if topics is None else frozenset(topics))
         seen[which] = self.log.changes
         self.require_alive()
 
@@ -173,6 +173,9 @@ class SimulatedConsumer:
         self._releasing: Transaction | None = None
         self._is_closed = False
         self._turn = 0
+        self._interest = frozenset(
+            topics
+        )  # what a poll is to wake for; a change of the group wakes everybody
 
     @property
     def group(self) -> Group:
@@ -194,13 +197,15 @@ class SimulatedConsumer:
         await self._before("poll")
         deadline_s = self._log.clock.monotonic_s() + timeout_s
         while True:
-            self._member.polled_s = self._log.clock.monotonic_s()
-            await self._rebalance()
-            found = self._take(max_events) if self._fetch else []
-            left_s = deadline_s - self._log.clock.monotonic_s()
+            now_s = self._member.polled_s = self._log.clock.monotonic_s()
+            if self._member.is_out or self._member.owned != self._member.target:
+                await self._rebalance()
+                now_s = self._log.clock.monotonic_s()
+            found = self._take(max_events) if self._fetch and self._is_behind() else []
+            left_s = deadline_s - now_s
             if found or left_s <= 0:
                 break
-            await self._log.wait(left_s)
+            await self._log.wait(left_s, self._interest)
             self._transport.require_alive()
         await self._weather.after("poll")
         self._transport.require_alive()
@@ -363,6 +368,11 @@ class SimulatedConsumer:
             for partition in fresh:
                 self._positions[partition] = starts[partition]
 
+    def _is_behind(self) -> bool:
+        """Return whether there may be something to take: a poll asks it each time that it wakes."""
+        partition = self._log.partition
+        return any(position < partition(where).end for where, position in self._positions.items())
+
     def _take(self, max_events: int) -> list[Delivery]:
         open_ = [
             p for p in self._positions if p not in self._paused and self._group.owner.get(p) is self._member
@@ -382,9 +392,10 @@ class SimulatedConsumer:
         for partition in self._weather.order(open_):
             if left == 0:
                 break
-            read, self._positions[partition] = self._log.partition(partition).read(
-                self._positions[partition], left
-            )
+            position, there = self._positions[partition], self._log.partition(partition)
+            if position >= there.end:
+                continue
+            read, self._positions[partition] = there.read(position, left)
             found += read
             left -= len(read)
         return found

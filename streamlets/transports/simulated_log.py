@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -296,7 +296,8 @@ class SimulatedLog:
         self._partitions: dict[str, list[Partition]] = {}
         self._groups: dict[str, Group] = {}
         self._open: set[Transaction] = set()
-        self._waiting: dict[asyncio.Future[None], None] = {}  # a dict, because its order is always the same
+        # Who waits, and for which topics (None: for anything). A dict, because its order is always the same.
+        self._waiting: dict[asyncio.Future[None], frozenset[str] | None] = {}
 
     def create(self, spec: TopicSpec) -> None:
         """Create a topic unless it is there. Raises: Fatal (`topic-differs`) when it is there otherwise."""
@@ -355,7 +356,7 @@ class SimulatedLog:
             self.step += 1
         offset = self.partition(place).append(record, self.clock.now_s(), transaction, self.step)
         if transaction is None:
-            self.notify()
+            self.notify((record.topic,))
         return offset
 
     def begin(self, group: str, offsets: Mapping[TopicPartition, int]) -> Transaction:
@@ -376,7 +377,7 @@ class SimulatedLog:
         if commit:
             self.commit(transaction.group, transaction.offsets, records)
             transaction.visible_at = self.step
-        self.notify()
+        self.notify({partition.name.topic for partition in transaction.partitions}, transaction.offsets)
 
     def finish_later(
         self, transaction: Transaction, seconds: float, *, commit: bool, records: int = 0
@@ -397,19 +398,21 @@ class SimulatedLog:
         wanted = set(partitions)
         return any(t.group == group and not wanted.isdisjoint(t.offsets) for t in self._open)
 
-    def notify(self) -> None:
-        """Wake whoever waits for a change."""
+    def notify(self, topics: Collection[str] | None = None, offsets: Iterable[TopicPartition] = ()) -> None:
+        """Wake whoever waits for a change of these topics, by new records or moved offsets; None: everybody."""
         self.changes += 1
-        waiting, self._waiting = self._waiting, {}
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        moved = None if topics is None else {*topics, *(partition.topic for partition in offsets)}
+        for future, wanted in list(self._waiting.items()):
+            if moved is None or wanted is None or not wanted.isdisjoint(moved):
+                del self._waiting[future]
+                if not future.done():
+                    future.set_result(None)
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return at the next change, or after `timeout_s`. May be cancelled."""
+    async def wait(self, timeout_s: float, topics: frozenset[str] | None = None) -> None:
+        """Return at the next change of these topics (None: of anything), or after `timeout_s`. May be cancelled."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._waiting[future] = None
+        self._waiting[future] = topics
         timer = loop.call_later(max(0.0, timeout_s), _wake, future)
         try:
             await future

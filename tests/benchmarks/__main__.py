@@ -221,6 +221,17 @@ def detector(bench: Bench) -> list[Figure]:
     return [Figure("KS of a window of 500 x 30", value, "<= 0.2 x", ratio <= 0.2)]
 
 
+def cases(bench: Bench) -> list[Figure]:
+    """Blueprint tests a second, each on an engine of its own; the best of some turns, as the machine is shared."""
+    found = [bench.module("cases", "--seconds", 3) for _ in range(bench.turns)]
+    figures = []
+    for name, told in (("example", "the example's"), ("fresh", "those of `new`")):
+        rates = [one[name] for one in found]
+        goal = max(rates) >= 200
+        figures.append(Figure(f"blueprint tests a second, {told}", _spread(rates, 0), ">= 200", goal))
+    return figures
+
+
 FIGURES: dict[str, Callable[[Bench], list[Figure]]] = {
     "score": score,
     "memory": memory,
@@ -228,6 +239,7 @@ FIGURES: dict[str, Callable[[Bench], list[Figure]]] = {
     "cold": cold,
     "ledger": ledger,
     "detector": detector,
+    "cases": cases,
 }
 
 

@@ -124,7 +124,7 @@ class _Live(dict[str, Any]):
         return self._owner._values.get(key)
 
 
-@mutant("copy", "STATE")
+@mutant("copy", "STATE", "O1")
 def state_ahead_of_its_release() -> Iterator[None]:
     """A release saves the state as it is in memory, with what later segments have done to it."""
     original = PartitionState.take

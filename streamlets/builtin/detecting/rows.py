@@ -5,6 +5,7 @@ The stage only counts rows, which costs a look at shapes and names; the numbers 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,17 +69,21 @@ class Taken(msgspec.Struct, frozen=True):
     parts: bytes | list[Any]
 
 
+@functools.lru_cache(maxsize=64)  # blueprint tests build their streamlets anew for every case
+def _decoder(features: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Return what reads these fields of an event; what is not there is UNSET."""
+    fields: list[Any] = [(f"f{i}", Number | msgspec.UnsetType, msgspec.UNSET) for i in range(len(features))]
+    names = {f"f{i}": name for i, name in enumerate(features)}
+    return msgspec.json.Decoder(msgspec.defstruct("Fields", fields, rename=names))
+
+
 class Rows:
     """Reads the features of events. A feature is a tensor's column, a tensor of its own, or a field of the event."""
 
     def __init__(self, features: Sequence[str], on: Side) -> None:
         self._features = tuple(features)
         self._on: Side = on
-        fields: list[Any] = [
-            (f"f{i}", Number | msgspec.UnsetType, msgspec.UNSET) for i in range(len(self._features))
-        ]
-        names = {f"f{i}": name for i, name in enumerate(self._features)}
-        self._event = msgspec.json.Decoder(msgspec.defstruct("Fields", fields, rename=names))
+        self._event = _decoder(self._features)
 
     def take(self, event: Event) -> Taken | None:
         """Return what to keep of the event; None: it has no row of ours, and is filtered.

@@ -5,6 +5,7 @@ What is decoded on the hot path is not the whole event; what cannot be decoded t
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -100,6 +101,26 @@ def _shape(spec: TensorSpec) -> str:
     return f"{spec.datatype} {spec.shape}"
 
 
+@functools.lru_cache(
+    maxsize=64
+)  # half a millisecond; blueprint tests and updates build the same again and again
+def _decoder(
+    types: tuple[tuple[str, Any], ...], extra: tuple[tuple[str, str], ...]
+) -> msgspec.json.Decoder[Any]:
+    """Return what reads the fields with their types, as f0, f1 …; and those that are only copied, as they lie."""
+    shape: list[Any] = [(f"f{i}", kind, msgspec.field(name=field)) for i, (field, kind) in enumerate(types)]
+    copied: Any = msgspec.Raw | msgspec.UnsetType
+    shape += [(name, copied, msgspec.field(default=msgspec.UNSET, name=field)) for field, name in extra]
+    return msgspec.json.Decoder(msgspec.defstruct("Mapped", shape, gc=False))
+
+
+@functools.lru_cache(maxsize=64)
+def _copy(include: tuple[str, ...]) -> Any:
+    """Return what is written of an event that is copied."""
+    fields = [(f"c{i}", Any, msgspec.field(name=field)) for i, field in enumerate(include)]
+    return msgspec.defstruct("Copy", fields, gc=False)
+
+
 class Inputs:
     """The mapping of a model's inputs, checked against its metadata.
 
@@ -158,15 +179,11 @@ class Inputs:
                 if before is not None and now != before and {now, before} != {int, EVENT_TYPES[NUMBER]}:
                     raise Mismatch("inputs", [(column.tensor, f"field '{field}' cannot be of two kinds")])
         names = {field: f"f{i}" for i, field in enumerate(types)}
-        shape: list[Any] = [(names[f], kind, msgspec.field(name=f)) for f, kind in types.items()]
         extra = {field: f"g{i}" for i, field in enumerate(self._include) if field not in names}
-        copied: Any = msgspec.Raw | msgspec.UnsetType
-        shape += [(name, copied, msgspec.field(default=msgspec.UNSET, name=f)) for f, name in extra.items()]
-        struct = msgspec.defstruct("Mapped", shape, gc=False)
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
+        self._decode: Callable[[bytes], Any] = _decoder(tuple(types.items()), tuple(extra.items())).decode
         order = [names[field] for c in self.columns if c.expression is None for field in c.fields]
         self._take: Callable[[Any], Row]
-        if order == [entry[0] for entry in shape]:
+        if order == [*names.values(), *extra.values()]:
             self._take = msgspec.structs.astuple
         elif len(order) == 1:
             only = attrgetter(order[0])
@@ -181,12 +198,9 @@ class Inputs:
         # An event in structured mode is an object too: it must not be taken for its own data.
         self._may_be_envelope = all(_ATTRIBUTE.fullmatch(field) for field in names)
         # What is included and not mapped is never decoded; what the event does not have is left out.
-        copy = msgspec.defstruct(
-            "Copy", [(f"c{i}", Any, msgspec.field(name=f)) for i, f in enumerate(self._include)], gc=False
-        )
         taken = [names.get(f) or extra[f] for f in self._include]
         self._copied: Callable[[Any], Row] = attrgetter(*taken, *taken[:1]) if taken else lambda fields: ()
-        self._make_copy: Callable[..., Any] = copy
+        self._make_copy: Callable[..., Any] = _copy(tuple(self._include))
         self._encode = msgspec.json.Encoder().encode
 
     @property
