@@ -292,6 +292,7 @@ def quiet() -> None:
     """Say nothing of what the engine logs: what a case expects to fail is no news."""
     import logging
 
-    logger = logging.getLogger("streamlets")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
+    for name in ("streamlets", "asyncio"):  # asyncio's complains of tasks that a case has left behind
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False

@@ -180,9 +180,12 @@ class _Run:
             for name, expected in self.case.expect.items():
                 self.problems += compare(name, expected, self._seen(name, 0))
             self._note(worker)
-        finally:
-            await self._end(worker, task)
-            await transport.close()
+        except BaseException:
+            task.cancel()  # the run is given up: nothing of it is waited for that may never come
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+        await self._end(worker, task)
+        await transport.close()
 
     # --- a step
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-AGAIN_S = 0.5  # whoever catches everything is interrupted again
+AGAIN_S = 2.0  # whoever catches everything is interrupted again; a clean-up takes milliseconds
 
 
 class TookTooLong(KeyboardInterrupt):
