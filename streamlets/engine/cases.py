@@ -21,9 +21,10 @@ import orjson
 from blueprints.cases import DEAD_LETTERS, STATUS, Case, GivenEvent, Step
 from blueprints.diagnostics import Diagnostic, Mark
 from blueprints.plan import Plan, TopicPlan
+from blueprints.veil import Veil
 from streamlets.component import Component
 from streamlets.engine.apart import InProcess
-from streamlets.engine.expected import Problem, Seen, compare
+from streamlets.engine.expected import Difference, Problem, Seen, compare
 from streamlets.engine.keys import KeyOf, key_of
 from streamlets.engine.scripted import ScriptedServers
 from streamlets.engine.stage import Stage
@@ -67,6 +68,7 @@ class Cases:
         self.plan = plan
         self.components = functools.cache(components)
         self.limit_s = limit_s
+        self._veil = Veil(plan.secrets)
         self._with_given: dict[frozenset[str], _Given] = {}
         self.run_here = [name for name in plan.streamlets if self._is_run(name)]
 
@@ -76,6 +78,11 @@ class Cases:
         if component.is_source:
             return False
         return bool(component.ports(component.load(streamlet.options, self.plan.base_dir))[1])
+
+    def _veiled(self, problem: Problem) -> Problem:
+        """Return a problem without the secrets of the environment, which a streamlet may have put into an event."""
+        fields = [Difference(*map(self._veil, field)) for field in problem.fields]
+        return Problem(problem.mark, self._veil(problem.text), tuple(fields))
 
     def with_given(self, names: frozenset[str]) -> _Given:
         """Return the plan for events given in these topics, with what nothing of a case changes."""
@@ -111,6 +118,7 @@ class Cases:
         if bound.place is not None:
             run.problems.clear()  # they follow from it
             run.say(None, f"still at work after {self.limit_s:g} s of real time, at {bound.place}")
+        run.problems = [self._veiled(problem) for problem in run.problems]
         return CaseResult(case, run.problems, run.taken, time.perf_counter() - began_s)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,11 +12,13 @@ import orjson
 from blueprints.cases import Expectation, TopicExpectation
 from blueprints.diagnostics import Mark
 from blueprints.expressions import ExpressionError, free_names
+from blueprints.suggest import did_you_mean
 from streamlets.engine.matching import Undecided, fit_in_any_order, fit_in_order, nearest_pairs
 
 SHOWN = 300  # characters of an event in a message: enough to know it by
 SHOWN_VALUE = 120  # characters of one field's value
 SHOWN_EVENTS = 10  # events that were not expected: after these they are counted
+_MISSING = re.compile("there is no field '(.*)'")
 EXACT = 1e-9  # relative: what is left of a number that went through JSON and a tensor of doubles
 
 
@@ -154,7 +157,9 @@ def _condition(expected: Expectation, seen: Seen) -> list[Difference]:
     try:
         result = expected.cel.evaluate(values)
     except ExpressionError as exc:
-        return [Difference("cel", expected.cel.text, f"{exc}; the event is {seen}")]
+        missing = _MISSING.fullmatch(str(exc))
+        hint = did_you_mean(missing[1], values) if missing else ""
+        return [Difference("cel", expected.cel.text, f"{exc}{hint}; the event is {seen}")]
     if result is True:
         return []
     named = [name for name in free_names(expected.cel.text) if name in values]

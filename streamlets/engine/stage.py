@@ -308,7 +308,7 @@ class Stage:
         owned = Owned(where, self._inlets[where.topic], state, row)
         if committed != row.offset:
             # The choice where to begin, or to go on, is made once, and recorded with the first release.
-            self._settle(owned, owned.ledger.add(self._clock.monotonic_s()), None, Outcome(), [], {})
+            self._settle_nothing(owned)
         return owned
 
     def _own(self, owned: Owned) -> None:
@@ -451,7 +451,7 @@ class Stage:
                 position = consumer.position(where)
                 if position > owned.ledger.position:
                     owned.ledger.position = position
-                    self._settle(owned, owned.ledger.add(self._clock.monotonic_s()), None, Outcome(), [], {})
+                    self._settle_nothing(owned)
         self._changed.set()
 
     def _is_over(self, n_events: int, n_bytes: int) -> bool:
@@ -655,16 +655,22 @@ class Stage:
 
     # --- settling
 
+    def _settle_nothing(self, owned: Owned) -> None:
+        """Settle an entry without deliveries: the next release records how far the partition is."""
+        entry = owned.ledger.add(self._clock.monotonic_s())
+        owned.ledger.settle(entry, records=[], changes={}, tally=Tally(), held=[], settles=())
+        self._wanted.set()
+
     def _settle(
         self,
         owned: Owned,
         entry: Entry,
-        batch: Batch | None,
+        batch: Batch,
         outcome: Outcome,
         letters: list[tuple[Delivery, DeadLetter]],
         changes: dict[str, bytes | None],
     ) -> None:
-        deliveries = batch.deliveries if batch is not None else []
+        deliveries = batch.deliveries
         tally = Tally()
         now_s = self._clock.now_s()
         timestamp_ms = 0  # the log's own time, that of its append: all of a release have the same

@@ -40,12 +40,15 @@ def test_a_condition_sees_the_data_and_the_event_and_shows_what_it_saw(tested):
         expect: { warm: [ { cel: "sensor" } ] }
       - name: no field
         given: { readings: [ { sensor: a, celsius: 31.0 } ] }
-        expect: { warm: [ { cel: "kelvin > 300.0" } ] }
+        expect: { warm: [ { cel: "celsus > 300.0" } ] }
     """)
     assert code == 1
     assert "    cel: expected celsius > 32.0, got false where celsius = 31.0" in told
     assert '    cel: expected sensor, got "a", which is no truth where sensor = "a"' in told
-    assert "    cel: expected kelvin > 300.0, there is no field 'kelvin'" in told
+    assert (
+        "    cel: expected celsus > 300.0, there is no field 'celsus'; did you mean 'celsius'?; the event is"
+        in told
+    )
     assert "1 passed, 3 failed" in told
 
 

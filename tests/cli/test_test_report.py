@@ -243,6 +243,43 @@ cases:
     assert "hunter2" not in told.out + told.err + (tmp_path / "j.xml").read_text()
 
 
+def test_a_secret_that_a_streamlet_puts_into_an_event_does_not_show_either(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TOKEN", "hunter2-canary")
+    (tmp_path / "leaks.py").write_text("""
+import orjson
+from pydantic import SecretStr
+from streamlets.ports import Emit, Inlet, OptionsBase, Outcome, Outlet
+
+class Leaks:
+    class Options(OptionsBase):
+        token: SecretStr
+    inlets, outlets = (Inlet("in"),), (Outlet("out"),)
+    def __init__(self, options, context):
+        self.token = options.token.get_secret_value()
+    async def process(self, batch):
+        data = orjson.dumps({"said": self.token})
+        return Outcome(emits=[Emit("out", data, i) for i, _ in enumerate(batch.deliveries)])
+""")
+    (tmp_path / "leaky.yaml").write_text("""
+name: leaky
+streamlets: { leaks: { use: "leaks:Leaks", with: { token: "${TOKEN}" } } }
+topics:
+  rows: { external: true, consumers: [leaks.in] }
+  out: { producers: [leaks.out], external: true }
+""")
+    (tmp_path / "leaky_test.yaml").write_text("""
+cases:
+  - { name: field, given: { rows: [ { a: 1 } ] }, expect: { out: [ { exact: { said: nothing } } ] } }
+  - { name: event, given: { rows: [ { a: 1 } ] }, expect: { out: none } }
+  - { name: condition, given: { rows: [ { a: 1 } ] }, expect: { out: [ { cel: "said == 'nothing'" } ] } }
+""")
+    for more in ([], ["--output", "json"], ["--junit", str(tmp_path / "j.xml")]):
+        assert run(["test", str(tmp_path / "leaky.yaml"), *more]) == 1
+    told = capsys.readouterr()
+    assert "***" in told.out
+    assert "hunter2" not in told.out + told.err + (tmp_path / "j.xml").read_text()
+
+
 @pytest.mark.parametrize(
     "text", ["", "cases: 5", "- a", "cases: [ { name: x } ]", "cases: [ [ ] ]", "cases: [", "cases:"]
 )
