@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,8 @@ class _Session:
 
         began_s = time.perf_counter()
         try:
-            file = self._read()
+            with _apart(output):
+                file = self._read()
         except BlueprintError as exc:
             if junit is not None:
                 _write_junit(junit, self.blueprint, [], exc.diagnostics, 0.0)
@@ -161,7 +163,8 @@ class _Session:
                 if only
                 else f"'{file.source.file}' has no case; 'streamlets new NAME' shows some"
             )
-        results = self._run_all(cases, fail_fast)
+        with _apart(output):
+            results = self._run_all(cases, fail_fast)
         took_s = time.perf_counter() - began_s
         ways = self._ways(results) if coverage else None
         n_left = len(cases) - len(results)
@@ -272,6 +275,11 @@ class _Session:
             taken.add(result.taken)
         cases = next(found for found in self._cases.values() if isinstance(found, Cases))
         return ways(cases.plan, cases.run_here, cases.components, taken)
+
+
+def _apart(output: str) -> AbstractContextManager[Any]:
+    """Keep what the user's code prints out of the one JSON value: it goes to standard error."""
+    return redirect_stdout(sys.stderr) if output == "json" else nullcontext()
 
 
 def _write_junit(

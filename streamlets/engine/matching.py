@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
-BUDGET = 200_000  # places looked at before an order is called undecided: about a second
+MOST_STEPS = 200_000  # taken before an order is called undecided: about a second
+MOST_LOOKS = (
+    2_000_000  # at pairs, many of them the same ones: about ten seconds, and more than a test file holds
+)
 LARGE = 250_000  # pairs from which on the nearest are not looked for among all: they are taken as they come
 
 Fits = Callable[[int, int], bool]
@@ -27,14 +30,14 @@ def fit_in_order(n: int, lanes: Sequence[Hashable], fits: Fits, *, is_whole: boo
         by_lane.setdefault(lane, []).append(j)
     queues = list(by_lane.values())
     positions = [0] * len(queues)
-    looked = 0
+    looked = stepped = 0
 
     def choices(i: int) -> Iterator[tuple[int, int]]:
         nonlocal looked
         for lane, queue in enumerate(queues):
             for at in range(positions[lane], len(queue)):
                 looked += 1
-                if looked > BUDGET:
+                if looked > MOST_LOOKS:
                     raise Undecided
                 if fits(i, queue[at]):
                     yield lane, at + 1  # the first that fits leaves most to the others
@@ -57,6 +60,9 @@ def fit_in_order(n: int, lanes: Sequence[Hashable], fits: Fits, *, is_whole: boo
                 positions[lane] = before
             continue
         lane, after = step
+        stepped += 1
+        if stepped > MOST_STEPS:
+            raise Undecided
         steps.append((lane, positions[lane]))
         positions[lane] = after
         if len(steps) == n:

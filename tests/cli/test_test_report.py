@@ -191,6 +191,30 @@ def test_json_is_one_value_with_the_place_of_every_difference(tested):
     assert problem["line"] == 9
 
 
+def test_what_code_prints_is_not_in_the_json(tmp_path, capsys):
+    (tmp_path / "prints.py").write_text("""
+print("imported")
+
+def same(row: dict) -> dict:
+    print("called")
+    return row
+""")
+    (tmp_path / "prints.yaml").write_text("""
+name: prints
+streamlets: { same: { use: "prints:same" } }
+topics:
+  rows: { external: true, consumers: [same.in] }
+  out: { producers: [same.out], external: true }
+""")
+    case = "cases: [ { name: one, given: { rows: [ { a: 1 } ] }, expect: { out: { count: 1 } } } ]"
+    (tmp_path / "prints_test.yaml").write_text(case)
+    assert run(["test", str(tmp_path / "prints.yaml"), "--output", "json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["passed"] == 1
+    assert "imported" in told.err
+    assert "called" in told.err
+
+
 def test_a_case_can_unset_a_variable_and_give_those_that_the_shell_does_not_have(
     tmp_path, capsys, monkeypatch
 ):

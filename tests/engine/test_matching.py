@@ -42,6 +42,10 @@ def test_ten_thousand_events_in_order_are_paired_at_once():
     assert fit_in_order(10_000, [0] * 10_000, lambda i, j: i == j, is_whole=True)
 
 
+def test_a_thousand_keys_in_another_order_are_no_search():
+    assert fit_in_order(1_000, list(range(1_000)), lambda i, j: i + j == 999, is_whole=True)
+
+
 def test_a_search_without_end_is_called_undecided():
     lanes = [n % 40 for n in range(400)]
     with pytest.raises(Undecided):
