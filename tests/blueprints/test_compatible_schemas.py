@@ -21,7 +21,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 QUICK = settings(
     max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-LONG = settings(QUICK, max_examples=8_000)
+LONG = settings(QUICK, max_examples=3_000)
 
 
 def pair(seed):
