@@ -10,15 +10,39 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:
-    """A place in a file: 1-based line and column; `end_column` is exclusive, or 0 when unknown."""
+    """A place in a file: 1-based line and column; `end_column` is exclusive, or 0 when unknown.
+
+    `start`, `end`: of a single value, the characters of the text that spell it, its quotes left out; -1 where what is
+    written is not what is meant letter by letter (escapes, several lines, variables), so that nothing may respell it.
+    """
 
     file: str
     line: int
     column: int
     end_column: int = 0
+    start: int = field(default=-1, compare=False, repr=False)
+    end: int = field(default=-1, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Edit:
+    """Characters `start` to `end` of a file's text, its byte order mark not counted, and what is to stand there."""
+
+    file: str
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """What would mend a problem, beyond doubt: a title such as "write 'threshold'", and edits that do not overlap."""
+
+    title: str
+    edits: tuple[Edit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +50,7 @@ class Diagnostic:
     """One problem. `str()` is the line that `verify` prints: `file:line:column: severity code: message`.
 
     `frame`: the source line with a caret below the place, for a terminal; empty where there is nothing to show.
+    `fix`: what would mend it, where that is beyond doubt.
     """
 
     mark: Mark
@@ -34,6 +59,7 @@ class Diagnostic:
     severity: Severity = "error"
     related: tuple[tuple[Mark, str], ...] = field(default=())
     frame: str = field(default="", compare=False, repr=False)
+    fix: Fix | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.mark}: {self.severity} {self.code}: {self.message}"

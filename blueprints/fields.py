@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any, Final, Protocol
 
-from blueprints.diagnostics import Mark
+from blueprints import respell
+from blueprints.diagnostics import Edit, Fix, Mark
 from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode, resolve
 from blueprints.suggest import is_slip
 from blueprints.units import Duration, Size, UnitError
@@ -22,8 +24,11 @@ class Invalid:
 
 INVALID: Final = Invalid()
 
-Report = Callable[[Mark, str, str], None]
-"""(where, code, message)."""
+
+class Report(Protocol):
+    """Takes what is wrong: where, code, message, and what would mend it where that is beyond doubt."""
+
+    def __call__(self, mark: Mark, code: str, message: str, *, fix: Fix | None = None) -> None: ...
 
 
 class Kind(Protocol):
@@ -49,7 +54,7 @@ def shown(node: Node) -> str:
     return repr(node.raw if len(node.raw) <= 40 else node.raw[:37] + "...")
 
 
-def _say_nothing(mark: Mark, code: str, message: str) -> None:
+def _say_nothing(mark: Mark, code: str, message: str, *, fix: Fix | None = None) -> None:
     """Report nothing: what is read under a misspelt name is wrong already."""
 
 
@@ -60,9 +65,9 @@ def _value(node: Node) -> Any:
     return resolve(node.text) if node.variables else node.value
 
 
-def _wrong(node: Node, what: str, wanted: str, report: Report) -> Invalid:
+def _wrong(node: Node, what: str, wanted: str, report: Report, fix: Fix | None = None) -> Invalid:
     if not (isinstance(node, ScalarNode) and node.is_unset):
-        report(node.mark, "bad-value", f"{what} must be {wanted}, not {shown(node)}")
+        report(node.mark, "bad-value", f"{what} must be {wanted}, not {shown(node)}", fix=fix)
     return INVALID
 
 
@@ -79,7 +84,8 @@ class Text:
             if node.variables and node.text:  # the environment's values are text, whatever they look like
                 return node.text
             if node.value is not None and not isinstance(node.value, str):
-                report(node.mark, "bad-value", f"{what} must be text; write '{node.raw}' in quotes")
+                message = f"{what} must be text; write '{node.raw}' in quotes"
+                report(node.mark, "bad-value", message, fix=respell.as_text(node))
                 return INVALID
         return _wrong(node, what, "text", report)
 
@@ -96,7 +102,8 @@ class Choice:
     def read(self, node: Node, what: str, report: Report) -> Any:
         if isinstance(node, ScalarNode) and not node.is_unset and node.text in self.words:
             return node.text
-        return _wrong(node, what, " or ".join(f"'{word}'" for word in self.words), report)
+        wanted = " or ".join(f"'{word}'" for word in self.words)
+        return _wrong(node, what, wanted, report, respell.as_word(node, self.words))
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [{"enum": list(self.words)}, dict(VARIABLE_SCHEMA)]}
@@ -113,7 +120,8 @@ class Whole:
         value = _value(node)
         if type(value) is int and self.minimum <= value <= self.maximum:
             return value
-        return _wrong(node, what, f"a whole number from {self.minimum} to {self.maximum:,}", report)
+        fix = respell.as_whole(node, self.minimum, self.maximum)
+        return _wrong(node, what, f"a whole number from {self.minimum} to {self.maximum:,}", report, fix)
 
     def schema(self) -> dict[str, Any]:
         number = {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
@@ -128,7 +136,7 @@ class Flag:
         value = _value(node)
         if isinstance(value, bool):
             return value
-        return _wrong(node, what, "true or false", report)
+        return _wrong(node, what, "true or false", report, respell.as_flag(node))
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [{"type": "boolean"}, dict(VARIABLE_SCHEMA)]}
@@ -149,7 +157,8 @@ class Quantity:
             quantity = self.of.parse(node.text if node.variables else node.value)
         except UnitError as exc:
             reason = f"{self.of.what} such as '{self.of.examples[-1]}', not {shown(node)}"
-            report(node.mark, "bad-value", f"{what} must be {reason}" if node.variables else f"{what}: {exc}")
+            message = f"{what} must be {reason}" if node.variables else f"{what}: {exc}"
+            report(node.mark, "bad-value", message, fix=respell.as_quantity(node, self.of))
             return INVALID
         return quantity if quantity > 0 else _wrong(node, what, f"{self.of.what} above zero", report)
 
@@ -171,13 +180,26 @@ class Start:
                 time = None
             if time is not None and time.tzinfo is not None:
                 return time.timestamp()
-        return _wrong(
-            node, what, "'earliest', 'latest' or a time with its zone, as 2026-04-01T00:00:00Z", report
-        )
+        wanted = "'earliest', 'latest' or a time with its zone, as 2026-04-01T00:00:00Z"
+        return _wrong(node, what, wanted, report, respell.as_word(node, ("earliest", "latest")))
 
     def schema(self) -> dict[str, Any]:
         times = {"type": "string", "format": "date-time"}
         return {"anyOf": [{"enum": ["earliest", "latest"]}, times, dict(VARIABLE_SCHEMA)]}
+
+
+def _in_brackets(node: Node) -> Fix | None:
+    """Return the fix of a port path that is no list."""
+    if (
+        not isinstance(node, ScalarNode)
+        or not re.fullmatch(r"[\w-]+\.[\w-]+", node.raw)
+        or node.mark.start < 0
+    ):
+        return None
+    mark, quotes = node.mark, 0 if node.plain else 1
+    begin, end = mark.start - quotes, mark.end + quotes
+    edits = (Edit(mark.file, begin, begin, "["), Edit(mark.file, end, end, "]"))
+    return Fix(f"write [{node.raw}]", edits)
 
 
 @dataclass(frozen=True)
@@ -186,7 +208,7 @@ class PortPaths:
 
     def read(self, node: Node, what: str, report: Report) -> Any:
         if not isinstance(node, SequenceNode):
-            return _wrong(node, what, "a list of ports such as [score.out]", report)
+            return _wrong(node, what, "a list of ports such as [score.out]", report, _in_brackets(node))
         paths: list[tuple[str, str, Mark] | Invalid] = []
         for item in node.items:
             text = Text().read(item, f"a port in {what}", report)

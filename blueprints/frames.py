@@ -33,6 +33,40 @@ def frame(mark: Mark, source: Source) -> str:
     return f"{gutter}{shown}\n{' ' * (len(gutter) - 2)}| {pad}{carets}"
 
 
+def cropped(shown: str, width: int) -> list[str]:
+    """Return a frame's two lines for a terminal of so many columns: tabs as spaces, the caret in sight."""
+    if not shown:
+        return []
+    line, carets = shown.split("\n")
+    at = carets.index("| ") + 2
+    gutters, room = (line[:at], carets[:at]), max(width - at, 20)
+    cells: list[str] = []  # what stands in each column; nothing in the second one of a wide character
+    for char in line[at:]:
+        if char == "\t":
+            wide = 8 - (at + len(cells)) % 8
+            cells += [" "] * wide
+        elif (wide := _columns(char)) == 0 and cells:
+            cells[-1] += char
+        else:
+            cells += [char, ""][:wide]
+    before = carets[at:].rstrip("^")
+    start, column = 0, 0
+    for char in before:
+        column += 8 - (at + column) % 8 if char == "\t" else 1
+    start, length = column, len(carets[at:]) - len(before)
+    if max(len(cells), start + length) > room:
+        first = max(0, min(start - room // 3, max(len(cells), start + length) - room))
+        last = first + room
+        ahead, behind = ("…" if first else ""), ("…" if last < len(cells) else "")
+        shown_cells = cells[first + len(ahead) : last - len(behind)]
+        if shown_cells and shown_cells[0] == "":  # half of a wide character
+            shown_cells[0] = " "
+        cells = [*ahead, *shown_cells, *behind]
+        start = max(0, start - first)
+        length = min(length, room - start)
+    return [gutters[0] + "".join(cells), gutters[1] + " " * start + "^" * max(1, length)]
+
+
 def _columns(char: str) -> int:
     """Return the columns that a character takes on a terminal."""
     if char.isascii():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprints.catalog import Catalog, OptionProblem
-from blueprints.diagnostics import BlueprintError, Diagnostic, Mark, Severity
+from blueprints.diagnostics import BlueprintError, Diagnostic, Fix, Mark, Severity
 from blueprints.environment import fill
 from blueprints.fields import Section
 from blueprints.frames import frame
@@ -37,7 +37,7 @@ from blueprints.veil import Veil
 
 def load(path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path] = ()) -> Plan:
     """Return the plan of a blueprint. Raises: BlueprintError with every problem, in the file's order."""
-    draft, diagnostics = _lint(path, catalog, environ, overlays)
+    draft, diagnostics = lint(path, catalog, environ, overlays)
     if any(found.severity == "error" for found in diagnostics):
         raise BlueprintError(diagnostics)
     assert draft is not None
@@ -45,10 +45,17 @@ def load(path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Seq
 
 
 def verify(
-    path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path] = ()
+    path: Path,
+    catalog: Catalog,
+    environ: Mapping[str, str],
+    overlays: Sequence[Path] = (),
+    texts: Mapping[Path, bytes] = {},
 ) -> list[Diagnostic]:
-    """Return every problem of a blueprint, in the file's order; those of overlays after those of the base."""
-    return _lint(path, catalog, environ, overlays)[1]
+    """Return every problem of a blueprint, in the file's order; those of overlays after those of the base.
+
+    `texts`: what to take files to hold, instead of reading them.
+    """
+    return lint(path, catalog, environ, overlays, texts)[1]
 
 
 class Checked:
@@ -57,7 +64,7 @@ class Checked:
     def __init__(
         self, path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path] = ()
     ) -> None:
-        self._draft, self._found = _lint(path, catalog, environ, overlays)
+        self._draft, self._found = lint(path, catalog, environ, overlays)
         self._n_own = 0 if self._draft is None else len(self._draft.diagnostics)
         self.plan: Plan | None = None
         """What runs; None where there are errors."""
@@ -141,9 +148,14 @@ class Checked:
         return None
 
 
-def _lint(
-    path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Sequence[Path]
+def lint(
+    path: Path,
+    catalog: Catalog,
+    environ: Mapping[str, str],
+    overlays: Sequence[Path],
+    texts: Mapping[Path, bytes] = {},
 ) -> tuple[Draft | None, list[Diagnostic]]:
+    """Return the draft of a blueprint, or None where its files cannot be read, and every problem."""
     turns = [os.fspath(file) for file in (path, *overlays)]
     sources: dict[str, Source] = {}
     diagnostics: list[Diagnostic] = []
@@ -151,7 +163,11 @@ def _lint(
         turns
     ):  # an overlay that is laid again counts in its last turn, and is read once
         try:
-            sources[name] = read(Path(name), document=BLUEPRINT_FILE if name == turns[0] else OVERLAY_FILE)
+            document = BLUEPRINT_FILE if name == turns[0] else OVERLAY_FILE
+            given = texts.get(Path(name))
+            sources[name] = (
+                read(Path(name), document=document) if given is None else parse(given, name, document)
+            )
         except BlueprintError as exc:
             diagnostics += exc.diagnostics
             continue
@@ -165,6 +181,8 @@ def _lint(
         sources = {**sources, wrong[1].file: wrong[1]}
         draft, found = _checked(sources, turns, catalog, environ, path.parent)
         diagnostics = [wrong[0], *(d for source in sources.values() for d in source.diagnostics), *found]
+        # Its text is not the file's any more, so no fix of another line fits.
+        diagnostics = [dataclasses.replace(d, fix=None) for d in diagnostics]
     return draft, _in_order(diagnostics, sources, Veil(draft.known))
 
 
@@ -215,11 +233,26 @@ def _in_order(diagnostics: list[Diagnostic], sources: Mapping[str, Source], veil
         key=lambda d: (order.get(d.mark.file, len(order)), d.mark.line, d.mark.column),
     )
     return [
-        dataclasses.replace(d, frame=veil(frame(d.mark, sources[d.mark.file])))
+        dataclasses.replace(
+            d, frame=veil(frame(d.mark, sources[d.mark.file])), fix=_sound(d.fix, sources, veil)
+        )
         if d.mark.file in sources
         else d
         for d in found
     ]
+
+
+def _sound(fix: Fix | None, sources: Mapping[str, Source], veil: Veil) -> Fix | None:
+    """Return a fix that changes nothing which an alias repeats elsewhere, and tells no secret; else None."""
+    if fix is None:
+        return None
+    for edit in fix.edits:
+        if veil(edit.text) != edit.text:
+            return None
+        source = sources.get(edit.file)
+        if source is None or any(edit.start <= end and start <= edit.end for start, end in source.shared):
+            return None
+    return fix
 
 
 def _plan(draft: Draft, path: Path) -> Plan:

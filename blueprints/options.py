@@ -230,6 +230,20 @@ def locate(node: Node, path: OptionPath, at_key: bool) -> tuple[Mark | None, tup
     return mark, node.variables if isinstance(node, ScalarNode) else ()
 
 
+def node_at(node: Node, path: OptionPath) -> Node | None:
+    """Return the node of an option, or None where the path names nothing in the file."""
+    for part in path:
+        found: Node | None = None
+        if isinstance(node, MappingNode):
+            found = node.get(str(part))
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.items):
+            found = node.items[part]
+        if found is None:
+            return None
+        node = found
+    return node
+
+
 def named_path(node: Node, problem: OptionProblem) -> OptionPath:
     """Return a problem's path without the names of alternatives, which name nothing in the file."""
     return _walk(node, problem)[0]

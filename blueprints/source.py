@@ -121,10 +121,15 @@ class ScalarNode:
 
 @dataclass(slots=True, eq=False)
 class MappingNode:
-    """Keys and values in the file's order; of a repeated key the first stands."""
+    """Keys and values in the file's order; of a repeated key the first stands.
+
+    `spans`: the characters of each entry, from its key to the end of its value; none where it is not of one file.
+    """
 
     mark: Mark
     entries: dict[str, Entry] = field(default_factory=dict)
+    is_flow: bool = False
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def get(self, key: str) -> Node | None:
         """Return the value of a key, or None when it is absent."""
@@ -134,10 +139,12 @@ class MappingNode:
 
 @dataclass(slots=True, eq=False)
 class SequenceNode:
-    """A list of values."""
+    """A list of values. `spans`: the characters of each item."""
 
     mark: Mark
     items: list[Node] = field(default_factory=list)
+    is_flow: bool = False
+    spans: list[tuple[int, int]] = field(default_factory=list)
 
 
 Node = ScalarNode | MappingNode | SequenceNode
@@ -147,7 +154,8 @@ Node = ScalarNode | MappingNode | SequenceNode
 class Source:
     """A file as it was read: its nodes, its lines for frames, and what was found while reading.
 
-    `hidden`: lines that hold a secret in clear, with the column from which on nothing may be shown.
+    `hidden`: lines that hold a secret in clear, with the column from which on nothing may be shown. `shared`: the parts
+    of the text, from and to, that aliases repeat elsewhere; a fix of one place is none of the others.
     """
 
     file: str
@@ -155,6 +163,8 @@ class Source:
     lines: list[str]
     diagnostics: list[Diagnostic]
     hidden: dict[int, int] = field(default_factory=dict)
+    text: str = ""
+    shared: tuple[tuple[int, int], ...] = ()
 
 
 def resolve(text: str) -> Any:
@@ -242,6 +252,7 @@ class _Anchor:
     node: Node
     values: int
     height: int
+    place: tuple[int, int] = (0, 0)
 
 
 @dataclass(slots=True)
@@ -251,8 +262,15 @@ class _Open:
     node: MappingNode | SequenceNode
     anchor: str | None
     values_before: int
+    start: int
     height: int = 0
     key: ScalarNode | None = None
+    key_start: int = 0
+
+
+def _index(mark: Any) -> int:
+    """Return the characters before a place; a parsed event always has its places."""
+    return int(mark.index)
 
 
 def built(text: str) -> tuple[Node, int] | None:
@@ -277,11 +295,22 @@ class _Builder:
         self.stack: list[_Open] = []
         self.values = 0
         self.root: Node | None = None
+        self.shared: list[tuple[int, int]] = []
+        self.end = 0  # where the last value ended; a block ends there too, whatever its event says
 
     def mark(self, event: Any) -> Mark:
-        start, end = event.start_mark, event.end_mark
+        """Return the place of an event; for a value in one line also where it is spelt."""
+        start: Any = event.start_mark
+        end: Any = event.end_mark
         width = end.column + 1 if end.line == start.line else 0
-        return Mark(self.file, start.line + 1, start.column + 1, width)
+        if not isinstance(event, yaml.ScalarEvent) or width == 0:
+            return Mark(self.file, start.line + 1, start.column + 1, width)
+        quote = event.style if event.style in ("'", '"') else ""
+        from_, to = end.index - len(quote) - len(event.value), end.index - len(quote)
+        is_exact = self.text[from_:to] == event.value and "${" not in event.value
+        if not is_exact or (quote and self.text[from_ - 1 : from_] != quote):
+            from_ = to = -1
+        return Mark(self.file, start.line + 1, start.column + 1, width, from_, to)
 
     def build(self) -> Source:
         parser = CParser(self.text)
@@ -311,7 +340,8 @@ class _Builder:
             mark = self.root.mark if self.root else Mark(self.file, 1, 1)
             _fail(mark, self.document.is_what)
         assert isinstance(self.root, MappingNode)
-        return Source(self.file, self.root, self.lines, self.diagnostics, self.hidden)
+        shared = tuple(dict.fromkeys(self.shared))
+        return Source(self.file, self.root, self.lines, self.diagnostics, self.hidden, self.text, shared)
 
     def blame(self, exc: yaml.MarkedYAMLError, line: int, column: int, message: str) -> None:
         """Report broken YAML: at the line whose repair mends it, where that is another than the parser says."""
@@ -327,7 +357,7 @@ class _Builder:
     def take(self, event: Any) -> None:
         if isinstance(event, yaml.ScalarEvent):
             self.check_tag(event, self.mark(event))
-            self.add(self.scalar(event), event.anchor)
+            self.add(self.scalar(event), event)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             mark = self.mark(event)
             self.check_tag(event, mark)
@@ -335,17 +365,22 @@ class _Builder:
                 _fail(mark, f"nested deeper than {MAX_DEPTH} levels")
             is_mapping = isinstance(event, yaml.MappingStartEvent)
             node: MappingNode | SequenceNode = MappingNode(mark) if is_mapping else SequenceNode(mark)
+            node.is_flow = bool(event.flow_style)
             if self.stack and self.stack[-1].key is None and isinstance(self.stack[-1].node, MappingNode):
                 _fail(mark, "a key must be text, not a list or a mapping; a value like {{ x }} needs quotes")
             if event.anchor:
                 self.anchors[event.anchor] = None
-            self.stack.append(_Open(node, event.anchor, self.values))
+            self.stack.append(_Open(node, event.anchor, self.values, _index(event.start_mark)))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             done = self.stack.pop()
             self.count(1, done.node.mark)
-            self.place(done.node, done.height)
+            if done.node.is_flow:
+                self.end = _index(event.end_mark)
+            place = (done.start, self.end)
+            self.place(done.node, done.height, done.start)
             if done.anchor:
-                self.anchors[done.anchor] = _Anchor(done.node, self.values - done.values_before, done.height)
+                values = self.values - done.values_before
+                self.anchors[done.anchor] = _Anchor(done.node, values, done.height, place)
         elif isinstance(event, yaml.AliasEvent):
             self.alias(event)
         elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
@@ -375,9 +410,8 @@ class _Builder:
     def alias(self, event: Any) -> None:
         mark = self.mark(event)
         if event.anchor not in self.anchors and not self.may_repair:
-            self.place(
-                ScalarNode(mark, "", "", {}, False), 0
-            )  # its anchor may lie before the part that is tried
+            # Its anchor may lie before the part that is tried.
+            self.place(ScalarNode(mark, "", "", {}, False), 0, _index(event.start_mark))
             return
         if event.anchor not in self.anchors:
             _fail(
@@ -390,13 +424,19 @@ class _Builder:
         if len(self.stack) + anchor.height > MAX_DEPTH:
             _fail(mark, f"nested deeper than {MAX_DEPTH} levels once aliases are expanded")
         self.count(anchor.values, mark)
-        self.place(anchor.node, anchor.height)
+        self.shared.append(anchor.place)
+        self.end = event.end_mark.index
+        self.place(anchor.node, anchor.height, event.start_mark.index)
 
-    def add(self, node: ScalarNode, anchor: str | None) -> None:
+    def add(self, node: ScalarNode, event: Any) -> None:
         self.count(1, node.mark)
-        self.place(node, 0)
-        if anchor:
-            self.anchors[anchor] = _Anchor(node, 1, 0)
+        start = event.start_mark.index
+        self.end = start + len(
+            self.text[start : event.end_mark.index].rstrip()
+        )  # a block's ends with its lines
+        self.place(node, 0, start)
+        if event.anchor:
+            self.anchors[event.anchor] = _Anchor(node, 1, 0, (start, self.end))
 
     def count(self, values: int, mark: Mark) -> None:
         self.values += values
@@ -410,7 +450,7 @@ class _Builder:
                 column = scalar.mark.column if line == scalar.mark.line else 1
                 self.hidden[line] = min(column, self.hidden.get(line, column))
 
-    def place(self, node: Node, height: int) -> None:
+    def place(self, node: Node, height: int, start: int) -> None:
         if not self.stack:
             self.root = node
             return
@@ -418,6 +458,7 @@ class _Builder:
         parent.height = max(parent.height, height + 1)
         if isinstance(parent.node, SequenceNode):
             parent.node.items.append(node)
+            parent.node.spans.append((start, self.end))
         elif parent.key is None:
             if not isinstance(node, ScalarNode):
                 _fail(node.mark, "a key must be text, not a list or a mapping")
@@ -427,12 +468,13 @@ class _Builder:
                     node.mark,
                     "merge keys ('<<') are not YAML 1.2; write the fields out, or use an alias as the value",
                 )
-            parent.key = node
+            parent.key, parent.key_start = node, start
         else:
             key, parent.key = parent.key, None
             first = parent.node.entries.get(key.text)
             if first is None:
                 parent.node.entries[key.text] = Entry(key, node)
+                parent.node.spans[key.text] = (parent.key_start, self.end)
                 return
             self.hide(node)  # it is in no tree, so nobody will ask whether it was a secret
             self.diagnostics.append(

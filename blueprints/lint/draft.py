@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from blueprints.catalog import Catalog, Port, StreamletType
-from blueprints.diagnostics import Diagnostic, Mark, Severity
+from blueprints.diagnostics import Diagnostic, Fix, Mark, Severity
 from blueprints.environment import FromOutside
 from blueprints.fields import INVALID, Section
 from blueprints.model import BLUEPRINT
@@ -134,9 +134,17 @@ class Draft:
             return str(given)
         return name if section.get("external", False) else self.prefix + name
 
-    def error(self, mark: Mark, code: str, message: str, related: tuple[tuple[Mark, str], ...] = ()) -> None:
+    def error(
+        self,
+        mark: Mark,
+        code: str,
+        message: str,
+        related: tuple[tuple[Mark, str], ...] = (),
+        *,
+        fix: Fix | None = None,
+    ) -> None:
         """Report an error."""
-        self.report(mark, code, message, "error", related)
+        self.report(mark, code, message, "error", related, fix)
 
     def warning(self, mark: Mark, code: str, message: str) -> None:
         """Report a warning."""
@@ -149,10 +157,11 @@ class Draft:
         message: str,
         severity: Severity,
         related: tuple[tuple[Mark, str], ...] = (),
+        fix: Fix | None = None,
     ) -> None:
-        """Report a problem, on one line whatever the message holds."""
+        """Report a problem, on one line whatever the message holds, and what would mend it beyond doubt."""
         line = re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in message)).strip()
-        self.diagnostics.append(Diagnostic(mark, code, line, severity, related))
+        self.diagnostics.append(Diagnostic(mark, code, line, severity, related, fix=fix))
 
     def hide(self, node: Node) -> None:
         """Keep the lines of a node, which holds a secret in clear, out of every frame."""
@@ -180,6 +189,11 @@ class Draft:
             )
             for found in self.diagnostics
         ]
+
+    def text_of(self, mark: Mark) -> str:
+        """Return the text of the file that a place is in."""
+        source = self.sources.get(mark.file)
+        return source.text if source is not None else ""
 
     def sections(self) -> Iterator[Section]:
         """Yield every level of the blueprint that was read."""

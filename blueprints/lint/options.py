@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from blueprints import moves, respell
 from blueprints.catalog import OptionProblem
-from blueprints.diagnostics import Mark
+from blueprints.diagnostics import Edit, Fix, Mark
 from blueprints.lint.draft import Draft, StreamletDraft
 from blueprints.model import STREAMLET
 from blueprints.options import (
+    OptionPath,
     OptionReader,
+    Schema,
     candidates_at,
     description,
     locate,
     named_path,
+    node_at,
     property_names,
     sifted,
 )
-from blueprints.source import scalars
+from blueprints.source import MappingNode, ScalarNode, scalars
 from blueprints.suggest import did_you_mean
 
 
@@ -77,7 +83,9 @@ def report_problem(
         known = property_names(candidates_at(streamlet.schema, path[:-1]))
         hint = did_you_mean(str(path[-1]), known)
         if len(path) == 1 and path[0] in STREAMLET.names() and not hint:
-            draft.error(mark, "misplaced-field", f"'{path[0]}' is no option of {name}; it goes beside 'use'")
+            text = f"'{path[0]}' is no option of {name}; it goes beside 'use'"
+            fix = moves.up(draft.text_of(mark), streamlet.section.node, "with", str(path[0]))
+            draft.error(mark, "misplaced-field", text, fix=fix)
             return
         owner = name if len(path) == 1 else f"'{dotted(path[:-1])}' of {name}"
         if not hint:
@@ -93,7 +101,44 @@ def report_problem(
         message = f"{name}: {message}"
     if variables:
         message += f" (from {', '.join(f'${{{name}}}' for name in variables)})"
-    draft.report(mark, code, message, problem.severity, related)
+    fix = None if variables else _fix(streamlet, code, path, mark)
+    draft.report(mark, code, message, problem.severity, related, fix)
+
+
+def _fix(streamlet: StreamletDraft, code: str, path: OptionPath, mark: Mark) -> Fix | None:
+    """Return what would mend an option beyond doubt: its name, its value, or the option that took its place."""
+    if not path or (found := node_at(streamlet.given, path)) is None:
+        return None
+    candidates = candidates_at(streamlet.schema, path)
+    if code == "bad-option":
+        return respell.as_option(found, candidates)
+    beside = node_at(streamlet.given, path[:-1])
+    if not isinstance(beside, MappingNode):
+        return None
+    if code == "unknown-option":
+        known = property_names(candidates_at(streamlet.schema, path[:-1]))
+        free = [one for one in known if one not in beside.entries]
+        return respell.name(mark, str(path[-1]), free, is_key=True)
+    if code == "deprecated-option":
+        return _succeeded(beside, str(path[-1]), candidates, mark)
+    return None
+
+
+def _succeeded(beside: MappingNode, old: str, candidates: Sequence[Schema], mark: Mark) -> Fix | None:
+    """Return the fix that writes a deprecated option by its successor's name, which its schema gives."""
+    successor = next((str(schema["x-successor"]) for schema in candidates if "x-successor" in schema), "")
+    first, _, rest = successor.partition(".")
+    if not first or first in beside.entries or "." in rest:
+        return None
+    renamed = respell.respelling(mark, first, f"write '{successor}'", is_key=True)
+    if renamed is None or not rest:
+        return renamed
+    value, (_, end) = beside.entries[old].value, beside.spans[old]
+    if not isinstance(value, ScalarNode) or value.mark.start < 0:
+        return None
+    begin = value.mark.start - (0 if value.plain else 1)
+    braces = (Edit(mark.file, begin, begin, f"{{ {rest}: "), Edit(mark.file, end, end, " }"))
+    return Fix(renamed.title, (*renamed.edits, *braces))
 
 
 def dotted(path: tuple[str | int, ...]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from blueprints.diagnostics import Mark
+from blueprints import moves, respell
+from blueprints.diagnostics import Edit, Fix, Mark
 from blueprints.fields import INVALID
 from blueprints.lint.draft import Draft, PortUse, TopicDraft
 from blueprints.plan import PortRef
-from blueprints.suggest import did_you_mean, nearest
+from blueprints.suggest import certain, did_you_mean, nearest
 
 Direction = Literal["in", "out"]
 _NOUN = {"in": "inlet", "out": "outlet"}
@@ -35,7 +36,7 @@ def _uses(draft: Draft, topic: TopicDraft, field: str, direction: Direction) -> 
         use = PortUse(PortRef(streamlet_name, port_name), mark, draft.streamlets.get(streamlet_name))
         uses.append(use)
         if use.streamlet is not None and use.streamlet.type is not None:
-            _find_port(draft, use, field, direction)
+            _find_port(draft, topic, use, field, direction)
     return uses
 
 
@@ -66,18 +67,34 @@ def _check_named(draft: Draft) -> None:
             lines = ", ".join(str(use.mark.line) for use in uses[:5]) + (" …" if len(uses) > 5 else "")
             used = f"no port of '{meant}' is used, but ports of '{name}' are, at lines {lines}"
             message = f"{used}; did you mean '{name}'?"
-            draft.error(mark, "unknown-port", message, _places(uses))
+            is_certain = certain(name, draft.streamlets) == meant
+            fix = respell.respelling(mark, name, is_key=True) if is_certain else None
+            draft.error(mark, "unknown-port", message, _places(uses), fix=fix)
         else:
             where = f" (line {draft.streamlets[meant].section.mark.line})" if meant not in found else ""
             message = f"there is no streamlet '{name}'{also}; did you mean '{meant}'{where}?"
-            draft.error(first.mark, "unknown-port", message, _places(more))
+            draft.error(first.mark, "unknown-port", message, _places(more), fix=_respelt(draft, name, uses))
 
 
 def _places(uses: list[PortUse]) -> tuple[tuple[Mark, str], ...]:
     return tuple((use.mark, "named here") for use in uses)
 
 
-def _find_port(draft: Draft, use: PortUse, field: str, direction: Direction) -> None:
+def _respelt(draft: Draft, name: str, uses: list[PortUse]) -> Fix | None:
+    """Return the fix of a misspelt streamlet's name wherever ports name it, if the one that was meant has them all."""
+    meant = certain(name, draft.streamlets)
+    if meant is None:
+        return None
+    edits: list[Edit] = []
+    for use in uses:
+        fix = respell.respelling(use.mark, f"{meant}.{use.ref.port}")
+        if fix is None or use.ref.port not in draft.streamlets[meant].ports:
+            return None
+        edits += fix.edits
+    return Fix(f"write '{meant}'", tuple(edits))
+
+
+def _find_port(draft: Draft, topic: TopicDraft, use: PortUse, field: str, direction: Direction) -> None:
     assert use.streamlet is not None
     ports = use.streamlet.ports
     port = ports.get(use.ref.port)
@@ -87,7 +104,9 @@ def _find_port(draft: Draft, use: PortUse, field: str, direction: Direction) -> 
         hint = did_you_mean(use.ref.port, wanted)
         if not hint:
             hint = f"; its {noun}s are {', '.join(wanted)}" if wanted else f"; it has no {noun}s"
-        draft.error(use.mark, "unknown-port", f"{use.ref.streamlet} has no {noun} '{use.ref.port}'{hint}")
+        message = f"{use.ref.streamlet} has no {noun} '{use.ref.port}'{hint}"
+        fix = respell.name(use.mark, use.ref.port, wanted, prefix=f"{use.ref.streamlet}.")
+        draft.error(use.mark, "unknown-port", message, fix=fix)
     elif port.direction != direction:
         belongs = f"it belongs under '{'consumers' if direction == 'out' else 'producers'}'"
         hint = f"; {belongs}" + (
@@ -97,9 +116,50 @@ def _find_port(draft: Draft, use: PortUse, field: str, direction: Direction) -> 
             use.mark,
             "wrong-direction",
             f"'{use.ref}' is an {_NOUN[port.direction]} and stands under '{field}'{hint}",
+            fix=_turned_round(draft, topic, use, field),
         )
     else:
         use.port = port
+
+
+def _turned_round(draft: Draft, topic: TopicDraft, use: PortUse, field: str) -> Fix | None:
+    """Return the fix of a port under the wrong list; None where another port of its streamlet may have been meant."""
+    section = topic.section
+    other = "consumers" if field == "producers" else "producers"
+    wrong, right = _directions(draft, topic, field), _directions(draft, topic, other)
+    here: Direction = "out" if field == "producers" else "in"
+    is_all = bool(wrong) and all(direction not in (here, None) for direction in wrong)
+    if is_all and right and all(direction == here for direction in right):
+        one = respell.respelling(section.key(field), other, is_key=True)
+        two = respell.respelling(section.key(other), field, is_key=True)
+        if one and two and section.key(field).file == section.key(other).file:
+            return Fix("swap 'producers' and 'consumers'", tuple(sorted(one.edits + two.edits)))
+    assert use.streamlet is not None
+    named = {
+        (path[0], path[1])
+        for each in draft.topics.values()
+        for list_ in ("producers", "consumers")
+        for path in each.section.get(list_, ())
+        if path is not INVALID
+    }
+    for port in use.streamlet.ports.values():
+        if port.direction == here and (use.streamlet.name, port.name) not in named:
+            return None
+    if is_all and not section.has(other):
+        return respell.respelling(section.key(field), other, f"write '{other}'", is_key=True)
+    paths = section.get(field, [])
+    index = next(i for i, path in enumerate(paths) if path is not INVALID and path[2] is use.mark)
+    return moves.to_list(draft.text_of(use.mark), section.node, field, index, other)
+
+
+def _directions(draft: Draft, topic: TopicDraft, field: str) -> list[str | None]:
+    """Return which way each port of a list points; None where that is not known."""
+    found: list[str | None] = []
+    for path in topic.section.get(field, ()):
+        streamlet = None if path is INVALID else draft.streamlets.get(path[0])
+        port = streamlet.ports.get(path[1]) if streamlet is not None else None
+        found.append(port.direction if port is not None else None)
+    return found
 
 
 def _check_once(draft: Draft) -> None:

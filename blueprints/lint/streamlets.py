@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blueprints import respell
 from blueprints.catalog import NotFound
 from blueprints.lint.draft import Draft
 from blueprints.suggest import did_you_mean
@@ -17,9 +18,11 @@ def check(draft: Draft) -> None:
             streamlet.type = found
             continue
         streamlet.is_sound = False
-        message = found.message
+        message, fix = found.message, None
+        if found.code == "unknown-streamlet":
+            fix = respell.name(streamlet.section.at("use"), streamlet.use, draft.catalog.names())
         if found.code == "unknown-streamlet" and "did you mean" not in message:
             message += did_you_mean(streamlet.use, draft.catalog.names())
-        draft.error(streamlet.section.at("use"), found.code, message)
+        draft.error(streamlet.section.at("use"), found.code, message, fix=fix)
     if draft.top.has("streamlets") and draft.top.get("streamlets") == {}:
         draft.error(draft.top.key("streamlets"), "missing-field", "a blueprint has at least one streamlet")

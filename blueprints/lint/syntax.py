@@ -5,6 +5,7 @@ Broken YAML, repeated keys and wrong values are found while reading, in `source`
 
 from __future__ import annotations
 
+from blueprints import moves, respell
 from blueprints.fields import Field, Section
 from blueprints.lint.draft import Draft
 from blueprints.model import LEVELS, STREAMLET
@@ -42,7 +43,11 @@ def _report_unknown(draft: Draft, section: Section, name: str) -> None:
     mark = section.key(name)
     hint = did_you_mean(name, section.level.names())
     if section.level is STREAMLET and _is_option(draft, section, name):
-        draft.error(mark, "misplaced-field", f"'{name}' is an option of {section.what}; it goes under 'with'")
+        message = f"'{name}' is an option of {section.what}; it goes under 'with'"
+        given = section.get("with")
+        is_free = given is None or name not in given.entries
+        fix = moves.under(draft.text_of(mark), section.node, name, "with") if is_free else None
+        draft.error(mark, "misplaced-field", message, fix=fix)
         return
     elsewhere = [level.where for level in LEVELS if name in level.names()]
     value = section.node.entries[name].value
@@ -54,7 +59,9 @@ def _report_unknown(draft: Draft, section: Section, name: str) -> None:
         draft.error(mark, "unknown-field", f"{section.what} has a key without a name")
     else:
         known = hint or f"; its fields are {', '.join(section.level.names())}"
-        draft.error(mark, "unknown-field", f"{section.what} has no field '{name}'{known}")
+        free = [field for field in section.level.names() if field not in section.node.entries]
+        fix = respell.name(mark, name, free, is_key=True)
+        draft.error(mark, "unknown-field", f"{section.what} has no field '{name}'{known}", fix=fix)
 
 
 def _is_option(draft: Draft, section: Section, name: str) -> bool:

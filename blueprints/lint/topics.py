@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from blueprints import respell
 from blueprints.fields import Section
 from blueprints.lint.draft import Draft, TopicDraft
 from blueprints.lint.kafka_topics import problem_of
@@ -59,11 +60,13 @@ def _check_config(draft: Draft, section: Section, defaults: Section | None) -> N
         if problem is None:
             continue
         is_name, message = problem
+        fix = None
         if is_name:
             from blueprints.lint.kafka_topics import SETTINGS
 
             message += did_you_mean(name, SETTINGS)
-        draft.error(key_mark if is_name else value_mark, "bad-topic-config", message)
+            fix = respell.name(key_mark, name, SETTINGS, is_key=True)
+        draft.error(key_mark if is_name else value_mark, "bad-topic-config", message, fix=fix)
 
 
 def _check_contract_name(draft: Draft, topic: TopicDraft) -> None:
@@ -73,4 +76,7 @@ def _check_contract_name(draft: Draft, topic: TopicDraft) -> None:
     names = set(known) | set(getattr(declared, "entries", {}))
     if wanted is not None and wanted not in names:
         hint = did_you_mean(wanted, names) or "; name it under 'contracts'"
-        draft.error(topic.section.at("contract"), "bad-value", f"there is no contract '{wanted}'{hint}")
+        fix = respell.name(topic.section.at("contract"), wanted, names)
+        draft.error(
+            topic.section.at("contract"), "bad-value", f"there is no contract '{wanted}'{hint}", fix=fix
+        )

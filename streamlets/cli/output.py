@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,15 +31,20 @@ def print_json(value: Any) -> None:
 
 
 def colours(stream: Any) -> bool:
-    """Return whether a stream shows colour: a terminal, NO_COLOR unset, and not a dumb one."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Return whether a stream shows colour: a terminal that is not dumb, or FORCE_COLOR; never with NO_COLOR."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0") != "0":
+        return True
+    return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
 
 
 def width() -> int:
     """Return the columns of the terminal; 80 in a pipe."""
     import shutil
 
-    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+    is_terminal = sys.stdout.isatty() or sys.stderr.isatty()
+    return shutil.get_terminal_size((80, 24)).columns if is_terminal else 80
 
 
 def short_path(path: Path) -> Path:
@@ -50,31 +56,50 @@ def short_path(path: Path) -> Path:
 
 
 def print_diagnostics(found: Sequence[Diagnostic], to_stderr: bool = False) -> None:
-    """Print problems one a line; on a terminal with the source line and a caret below each."""
+    """Print problems one a line; on a terminal with the line, a caret below it, and the fix where there is one."""
     stream = sys.stderr if to_stderr else sys.stdout
-    in_colour = colours(stream)
+    in_colour, is_terminal = colours(stream), stream.isatty()
     for diagnostic in found:
-        line = str(diagnostic)
+        line, hue = str(diagnostic), "red" if diagnostic.severity == "error" else "yellow"
         if in_colour:
-            hue = "red" if diagnostic.severity == "error" else "yellow"
             name = click.style(f"{diagnostic.severity} {diagnostic.code}", fg=hue, bold=True)
             line = f"{click.style(str(diagnostic.mark), bold=True)}: {name}: {diagnostic.message}"
         click.echo(line, err=to_stderr, color=in_colour)
-        if stream.isatty() and diagnostic.frame:
-            click.echo(diagnostic.frame, err=to_stderr)
+        if not is_terminal:
+            continue
+        from blueprints.frames import cropped
+
+        for text in cropped(diagnostic.frame, width()):
+            gutter, bar, shown = text.partition("| ")
+            if in_colour:
+                is_caret = not gutter.strip()
+                gutter = click.style(gutter + bar, fg="blue")
+                text = gutter + (click.style(shown, fg=hue, bold=True) if is_caret else shown)
+            click.echo(text, err=to_stderr, color=in_colour)
+        notes = [f"{mark}: {text}" for mark, text in diagnostic.related]
+        notes += [f"fix: {diagnostic.fix.title}"] if diagnostic.fix is not None else []
+        for note in notes:
+            click.echo(f"      = {note}", err=to_stderr)
 
 
 def as_json(diagnostic: Diagnostic) -> dict[str, Any]:
-    """Return a problem as a JSON object."""
+    """Return a problem as a JSON object; every field is always there, null where there is nothing to say.
+
+    Columns count Unicode code points from 1, `end_column` is the first one after; `start` and `end` of a fix's edits
+    count them from the beginning of the file, its byte order mark left out.
+    """
+    fix = diagnostic.fix
     return {
         **_place(diagnostic.mark),
         "severity": diagnostic.severity,
         "code": diagnostic.code,
         "message": diagnostic.message,
+        "frame": diagnostic.frame or None,
         "related": [{**_place(mark), "message": text} for mark, text in diagnostic.related],
+        "fix": None if fix is None else {"title": fix.title, "edits": [asdict(edit) for edit in fix.edits]},
     }
 
 
 def _place(mark: Mark) -> dict[str, Any]:
-    place: dict[str, Any] = {"file": mark.file, "line": mark.line, "column": mark.column}
-    return {**place, "end_column": mark.end_column} if mark.end_column else place
+    end_column = mark.end_column if mark.end_column > mark.column else None
+    return {"file": mark.file, "line": mark.line, "column": mark.column, "end_column": end_column}

@@ -56,7 +56,11 @@ class ScoreOptions(Options):
     threshold: float | None = None
     sample: Share = Share("100%")
     concurrency: int | Literal["adaptive"] = "adaptive"
-    max_batch: int | None = Field(default=None, deprecated="write batch.max_events")
+    max_batch: int | None = Field(
+        default=None,
+        deprecated="write batch.max_events",
+        json_schema_extra={"x-successor": "batch.max_events"},
+    )
 
 
 def _cel(**said: Any) -> Any:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -55,6 +56,10 @@ def on_a_terminal(arguments, cwd, columns=100, **environ):
     return done.wait(30), told.decode().replace("\r\n", "\n")
 
 
+def without_colour(told):
+    return re.sub(r"\x1b\[[0-9;]*m", "", told)
+
+
 def test_a_clean_blueprint_says_nothing_in_a_pipe_and_exits_0(folder, capsys):
     assert main.run(["verify", "good.yaml"]) == 0
     assert capsys.readouterr() == ("", "")
@@ -85,10 +90,110 @@ def test_problems_as_json_are_one_array(folder, capsys, option):
         "severity": "error",
         "code": "unknown-option",
         "message": "hot has no option 'were'; did you mean 'where'?",
+        "frame": '    3 |   hot: { use: filter, with: { were: "celsius > 30.0" } }\n'
+        "      |                               ^^^^",
         "related": [],
+        "fix": {
+            "title": "write 'where'",
+            "edits": [{"file": "bad.yaml", "start": 54, "end": 58, "text": "where"}],
+        },
     }
     assert main.run(["verify", "good.yaml", option, "json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def found_in(form, out):
+    """Return (file, line, column, severity, code, message) of each problem, whatever the form."""
+    if form == "text":
+        lines = [re.match(r"(.+?):(\d+):(\d+): (\w+) ([\w-]+): (.*)", line) for line in out.splitlines()]
+        return [(m[1], int(m[2]), int(m[3]), m[4], m[5], m[6]) for m in lines]
+    if form == "json":
+        names = ("file", "line", "column", "severity", "code", "message")
+        return [tuple(one[name] for name in names) for one in json.loads(out)]
+    if form == "sarif":
+        places = [
+            (one, one["locations"][0]["physicalLocation"]) for one in json.loads(out)["runs"][0]["results"]
+        ]
+        return [
+            (
+                place["artifactLocation"]["uri"],
+                place["region"]["startLine"],
+                place["region"]["startColumn"],
+                one["level"],
+                one["ruleId"],
+                one["message"]["text"],
+            )
+            for one, place in places
+        ]
+    commands = [
+        re.match(r"::(\w+) file=([^,]+),line=(\d+),col=(\d+).*?title=([\w-]+)::(.*)", line)
+        for line in out.splitlines()
+    ]
+    return [(m[2], int(m[3]), int(m[4]), m[1], m[5], m[6]) for m in commands]
+
+
+@pytest.mark.parametrize("form", ["json", "sarif", "github"])
+def test_every_form_has_the_same_problems_and_exit_code(folder, capsys, form):
+    (folder / "over.yaml").write_text("topics: { readings: { partitions: none }, 'ü': { external: true } }\n")
+    for file, code in (("bad.yaml", 1), ("good.yaml", 0)):
+        overlays = ["--overlay", "over.yaml"] if code else []
+        assert main.run(["verify", file, *overlays]) == code
+        wanted = found_in("text", capsys.readouterr().out)
+        assert main.run(["verify", file, *overlays, "--format", form]) == code
+        assert found_in(form, capsys.readouterr().out) == wanted
+        assert len(wanted) == (5 if code else 0)
+
+
+def test_fix_mends_says_what_and_prints_what_is_left(folder, capsys):
+    assert main.run(["verify", "bad.yaml", "--fix"]) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines() == [
+        "fixed bad.yaml:3:31: unknown-option: write 'where'",
+        "fixed bad.yaml:7:44: unknown-port: write 'print'",
+    ]
+    assert (folder / "bad.yaml").read_text() == GOOD
+
+
+def test_a_dry_run_shows_the_difference_and_writes_nothing(folder, capsys):
+    assert main.run(["verify", "bad.yaml", "--fix", "--dry-run"]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[:2] == ["--- bad.yaml", "+++ bad.yaml (fixed)"]
+    assert '-  hot: { use: filter, with: { were: "celsius > 30.0" } }' in told
+    assert '+  hot: { use: filter, with: { where: "celsius > 30.0" } }' in told
+    assert (folder / "bad.yaml").read_text() == BAD
+    assert main.run(["verify", "good.yaml", "--fix", "--diff"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "options", [["--dry-run"], ["--fix", "--diff", "--format", "json"], ["--format", "xml"]]
+)
+def test_what_makes_no_sense_together_is_wrong_usage(folder, capsys, options):
+    assert main.run(["verify", "bad.yaml", *options]) == 64
+
+
+def test_a_narrow_terminal_shows_the_caret_below_wide_characters_and_tabs(folder):
+    (folder / "wide.yaml").write_text(
+        GOOD.replace("  print", '  "日本語": 1\n  print').replace(
+            "sensor,", 'sensor,\t"気温": 1, colour: red,'
+        )
+    )
+    for columns in (100, 60, 40):
+        told = without_colour(on_a_terminal(["verify", "wide.yaml"], folder, columns=columns)[1]).splitlines()
+        frames = [at for at, line in enumerate(told) if re.match(r" +\| +\^+$", line)]
+        assert len(frames) == 3
+        for at in frames:
+            message, line, carets = told[at - 2 : at + 1]
+            pointed = cells(line)[carets.index("^") : len(carets)]
+            assert len(cells(line)) <= columns
+            for word in re.findall(r"no field '(\w+)'", message):
+                assert "".join(pointed).strip('"') == word
+
+
+def cells(line):
+    """Return what stands in each column of a terminal."""
+    return [cell for char in line for cell in ([char, ""] if ord(char) > 0x2E80 else [char])]
 
 
 def test_warnings_alone_exit_0(folder, capsys):
@@ -102,10 +207,14 @@ def test_warnings_alone_exit_0(folder, capsys):
 def test_a_terminal_shows_the_line_a_caret_and_what_next(folder):
     code, told = on_a_terminal(["verify", "bad.yaml"], folder)
     assert code == 1
+    assert "\x1b[" in told
+    told = without_colour(told)
     assert '    3 |   hot: { use: filter, with: { were: "celsius > 30.0" } }\n' in told
     assert "      |                               ^^^^\n" in told
-    assert "\x1b[" in told
-    assert told.endswith("bad.yaml: 3 errors\n  next: streamlets explain CODE\n")
+    assert told.endswith(
+        "bad.yaml: 3 errors\n  next: streamlets verify bad.yaml --fix mends 2 of them\n"
+        "  next: streamlets explain CODE\n"
+    )
 
 
 class Terminal(io.StringIO):
@@ -114,13 +223,15 @@ class Terminal(io.StringIO):
 
 
 def test_colour_is_for_terminals_that_want_it(monkeypatch):
-    for name in ("NO_COLOR", "TERM"):
+    for name in ("NO_COLOR", "TERM", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     assert colours(Terminal())
     assert not colours(io.StringIO())
     monkeypatch.setenv("TERM", "dumb")
     assert not colours(Terminal())
     monkeypatch.delenv("TERM")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert colours(io.StringIO())
     monkeypatch.setenv("NO_COLOR", "1")
     assert not colours(Terminal())
 
