@@ -59,6 +59,11 @@ class StreamletType(Protocol):
     @property
     def is_source(self) -> bool: ...
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it may have small state, which another streamlet under its name would misread."""
+        ...
+
     def options_schema(self) -> JsonSchema:
         """Return the JSON Schema of `with`; descriptions are the documentation."""
         ...

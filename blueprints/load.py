@@ -41,7 +41,7 @@ def load(path: Path, catalog: Catalog, environ: Mapping[str, str], overlays: Seq
     if any(found.severity == "error" for found in diagnostics):
         raise BlueprintError(diagnostics)
     assert draft is not None
-    return _plan(draft, path)
+    return plan_of(draft, path)
 
 
 def verify(
@@ -255,7 +255,8 @@ def _sound(fix: Fix | None, sources: Mapping[str, Source], veil: Veil) -> Fix | 
     return fix
 
 
-def _plan(draft: Draft, path: Path) -> Plan:
+def plan_of(draft: Draft, path: Path) -> Plan:
+    """Return the plan of a draft without errors."""
     top = draft.top
     defaults: Section | None = top.get("defaults")
     return Plan(

@@ -28,6 +28,7 @@ class Component:
         self.is_source = hasattr(made_by, "read") and not hasattr(made_by, "process")
         self.overlap: int = getattr(made_by, "overlap", 1)
         self.is_critical: bool = getattr(made_by, "critical", True)
+        self.keeps_state: bool = getattr(made_by, "keeps_state", True)
         self.holds: bool = getattr(made_by, "holds", False)
         self.max_events: int = getattr(made_by, "max_events", 500)
         self.description: str = (getattr(made_by, "__doc__", None) or "").strip()

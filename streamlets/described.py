@@ -48,6 +48,11 @@ class Described:
         """Whether it has no stream inlet and makes events of its own."""
         return self._component.is_source
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it may have small state; a class says by `keeps_state = False` that it has none."""
+        return self._component.keeps_state
+
     def options_schema(self) -> JsonSchema:
         """Return the JSON Schema of `with`."""
         if self._schema is None:

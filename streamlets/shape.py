@@ -37,6 +37,7 @@ class Shape:
     Options = NoOptions
     critical = True
     holds = False
+    keeps_state = False
     max_events = 500
 
     def __init__(self, function: Callable[..., Any]) -> None:

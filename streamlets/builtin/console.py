@@ -43,6 +43,7 @@ class Console:
 
     inlets = (Inlet("in", description="any events"),)
     outlets = ()
+    keeps_state = False
     critical = False  # a first look may not end what it looks at
 
     def __init__(self, options: Options, context: Context) -> None:

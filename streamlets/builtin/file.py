@@ -50,6 +50,10 @@ class File:
     class Options(OptionsBase):
         path: str = Field(
             min_length=1,
+            json_schema_extra={
+                "x-state": "what was begun is refused under another path (file-replaced): give the streamlet another "
+                "name to begin anew"
+            },
             description="a file or a pattern (`data/*.jsonl`), relative to the blueprint's folder; JSON lines, by the "
             "suffixes .jsonl and .ndjson, also with .gz",
         )

@@ -48,6 +48,9 @@ class FileSink:
     class Options(OptionsBase):
         path: str = Field(
             min_length=1,
+            json_schema_extra={
+                "x-state": "another file is begun; what is in the old one stays there, and is final"
+            },
             description="the file, `.jsonl` or `.ndjson`; relative to the blueprint's folder, made when missing",
         )
 

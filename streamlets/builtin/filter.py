@@ -38,6 +38,7 @@ class Filter:
             min_length=1,
         )
 
+    keeps_state = False
     inlets = (
         Inlet("in", description="events; with a JSON object as data, where the condition names a field"),
     )

@@ -118,7 +118,14 @@ class Replay:
     """
 
     class Options(OptionsBase):
-        dataset: str = Field(description="the data set", json_schema_extra={"enum": list(DATASETS)})
+        dataset: str = Field(
+            description="the data set",
+            json_schema_extra={
+                "enum": list(DATASETS),
+                "x-state": "the position is a row of the other data set, and would be taken for one of this; give the "
+                "streamlet another name",
+            },
+        )
         rate: Pace = Field(
             default=Pace("max"),
             description="how fast: `max`; so many events a second, as `1000/s`; or so many times as fast as they came "

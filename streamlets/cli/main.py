@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "test": "run a blueprint's tests, in virtual time and without a broker",
     "explain": "say what a problem's code means, with a bad and a good example",
     "graph": "draw a blueprint's streamlets and the topics between them",
+    "diff": "say what a changed blueprint does to an application that runs",
     "schema": "print the JSON Schema of blueprints, for editors",
     "model-server": "serve ONNX models, for development and tests",
 }

@@ -89,8 +89,8 @@ class WindowOptions(Options):
 
 class DetectOptions(Options):
     detector: Literal["ks"] = "ks"
-    reference: str
-    window: WindowOptions | None = None
+    reference: str = Field(json_schema_extra={"x-state": "it begins anew"})
+    window: WindowOptions | None = Field(default=None, json_schema_extra={"x-state": "it begins anew"})
 
 
 class NeedyOptions(Options):
@@ -165,6 +165,7 @@ class Kind:
         self.name, self._ports, self._options, self._wiring = name, ports, options, wiring
         self._needs = needs
         self.description = name
+        self.keeps_state = name not in ("pass", "filter", "route", "console") and ":" not in name
         self.is_source = not callable(ports) and not any(port.direction == "in" for port in ports)
 
     def options_schema(self) -> dict[str, Any]:

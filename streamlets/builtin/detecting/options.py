@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from blueprints.suggest import did_you_mean
 from blueprints.units import Duration
 from detectors import table
 from streamlets.ports import OptionsBase
+
+_ANEW: JsonDict = {
+    "x-state": "the policy begins anew, and an alert that is firing is resolved with the reason 'configuration changed'"
+}
+"""What becomes of the small state when an option changes that verdicts are made by (`detector.config`)."""
 
 
 class WindowOptions(OptionsBase):
@@ -19,6 +25,7 @@ class WindowOptions(OptionsBase):
         default=500,
         ge=20,
         le=100_000,
+        json_schema_extra=_ANEW,
         description="Rows that close a window. The delivery that reaches the number is its last, with all its rows.",
     )
     wait: Duration = Field(
@@ -66,18 +73,23 @@ class DetectOptions(OptionsBase):
     detector: str = Field(
         default="ks",
         description="`ks`: two-sample Kolmogorov–Smirnov, feature by feature.",
-        json_schema_extra={"enum": list(table.names())},
+        json_schema_extra={"enum": list(table.names()), **_ANEW},
     )
     reference: str = Field(
         min_length=1,
+        json_schema_extra=_ANEW,
         description="The rows to compare with, and held-out ones in the stream's order to calibrate on: an .npz that "
         "`detectors.reference.save` wrote, or .jsonl of clean rows, in the blueprint's folder.",
     )
     features: list[str] | None = Field(
-        default=None, min_length=1, description="Of the reference's features these only; by default all."
+        default=None,
+        min_length=1,
+        json_schema_extra=_ANEW,
+        description="Of the reference's features these only; by default all.",
     )
     on: Literal["request", "response"] = Field(
         default="request",
+        json_schema_extra=_ANEW,
         description="Of a payload log: what was sent to the model, or what came back. Other events are rows "
         "themselves, by their fields.",
     )
@@ -91,14 +103,18 @@ class DetectOptions(OptionsBase):
         default=0.05,
         gt=0,
         lt=1,
+        json_schema_extra=_ANEW,
         description="The chance that a window without drift has any feature in drift.",
     )
     correction: Literal["bonferroni", "fdr"] = Field(
         default="bonferroni",
+        json_schema_extra=_ANEW,
         description="For the number of features; `fdr`: Benjamini and Hochberg's, which finds more.",
     )
     policy: Annotated[EwmaOptions | VotesOptions, Field(discriminator="use")] = Field(
-        default=EwmaOptions(), description="When windows become an alert, and when it is over."
+        default=EwmaOptions(),
+        json_schema_extra=_ANEW,
+        description="When windows become an alert, and when it is over.",
     )
     runbook: str | None = Field(default=None, description="A link that alerts carry: what to do about them.")
     dashboard: str | None = Field(default=None, description="A link that alerts carry: where to look.")
