@@ -17,10 +17,10 @@ from streamlets.cli.output import print_json, width
     "--format",
     "--output",
     "form",
-    type=click.Choice(["text", "json"]),
+    type=click.Choice(["text", "mermaid", "dot", "json"]),
     default="text",
     show_default=True,
-    help="How to print the graph.",
+    help="How to print the graph: as text, for Mermaid (in Markdown), for Graphviz, or as one JSON object.",
 )
 def graph(blueprint: Path, overlays: tuple[Path, ...], form: str) -> None:
     """Draw the streamlets of a BLUEPRINT in the order that events take, with the topics between them."""
@@ -29,6 +29,16 @@ def graph(blueprint: Path, overlays: tuple[Path, ...], form: str) -> None:
     plan = load_plan(blueprint, overlays)
     if form == "json":
         print_json(as_json(plan))
+        return
+    if form == "mermaid":
+        from blueprints.mermaid import as_mermaid
+
+        click.echo(as_mermaid(plan), nl=False)
+        return
+    if form == "dot":
+        from blueprints.dot import as_dot
+
+        click.echo(as_dot(plan), nl=False)
         return
     encoding = sys.stdout.encoding or "ascii"
     is_ascii = "─┌▶·".encode(encoding, "replace").count(b"?") > 0
