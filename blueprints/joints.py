@@ -75,7 +75,7 @@ class Joints:
 
 
 LEGEND = {
-    "topic": "a topic with several ends, or one; else its name stands at the line",
+    "topic": "a topic; with one writer and one reader it is a line",
     "external": "external: filled or read by others too",
     "compacted": "compacted: the latest event of each key",
     "table": "dotted line: read whole, as a table",

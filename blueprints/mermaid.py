@@ -43,7 +43,7 @@ def as_mermaid(plan: Plan) -> str:
         label = f'|"{_escaped(line.label)}"|' if line.label else ""
         lines.append(f"  {ids[line.source]} {arrow}{label} {ids[line.target]}")
     if joints.kinds:
-        lines.append('  subgraph legend["Legend"]')
+        lines += ['  subgraph legend["Legend"]', "    direction TB"]
         for number, kind in enumerate(joints.kinds):
             lines.append(f"    l{number}{_shape(kind == 'compacted', _escaped(LEGEND[kind]))}")
             if kind != "table":

@@ -17,10 +17,10 @@ from streamlets.cli.output import print_json, width
     "--format",
     "--output",
     "form",
-    type=click.Choice(["text", "mermaid", "dot", "json"]),
+    type=click.Choice(["text", "mermaid", "dot", "svg", "json"]),
     default="text",
     show_default=True,
-    help="How to print the graph: as text, for Mermaid (in Markdown), for Graphviz, or as one JSON object.",
+    help="How to print it: as text, for Mermaid (in Markdown), for Graphviz, as a picture, as one JSON object.",
 )
 def graph(blueprint: Path, overlays: tuple[Path, ...], form: str) -> None:
     """Draw the streamlets of a BLUEPRINT in the order that events take, with the topics between them."""
@@ -34,6 +34,11 @@ def graph(blueprint: Path, overlays: tuple[Path, ...], form: str) -> None:
         from blueprints.mermaid import as_mermaid
 
         click.echo(as_mermaid(plan), nl=False)
+        return
+    if form == "svg":
+        from blueprints.svg import as_svg
+
+        click.echo(as_svg(plan), nl=False)
         return
     if form == "dot":
         from blueprints.dot import as_dot

@@ -1,10 +1,11 @@
-"""A plan as Mermaid, as DOT and as JSON: what is drawn, that it is of the language, that no secret is in it."""
+"""A plan as Mermaid, DOT, SVG and JSON: what is drawn, that it is of the language, that no secret is in it."""
 
 import json
 import random
 import re
 import shutil
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 
@@ -13,6 +14,7 @@ from blueprints.graph import MOST_BOXES, as_json, as_text
 from blueprints.joints import Joints, node_of
 from blueprints.load import load
 from blueprints.mermaid import as_mermaid
+from blueprints.svg import as_svg
 from tests.blueprints.catalog import TestCatalog
 from tests.blueprints.test_load import flight_delays, plan_of  # noqa: F401
 
@@ -89,6 +91,7 @@ MERMAID = re.compile(
             rf"  [st]\d+ (?:-->|-\.->)(?:\|{STRING}\|)? [st]\d+",
             r'  subgraph legend\["Legend"\]',
             f"    {NODE}",
+            "    direction TB",
             "  end",
             r"  classDef (?:topic|external) [\w:#,\- ]+",
             r"  class [stl]\d+(?:,[stl]\d+)* (?:topic|external)",
@@ -165,6 +168,46 @@ def test_graphviz_draws_it(plan):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_picture_is_xml_with_every_name_and_no_box_on_another(plan):
+    root = ElementTree.fromstring(as_svg(plan))
+    width, height = (float(size) for size in root.attrib["viewBox"].split()[2:])
+    svg = "{http://www.w3.org/2000/svg}"
+    texts = [text.text for text in root.iter(f"{svg}text")]
+    for name in (*plan.streamlets, *plan.topics):
+        assert name in texts
+    boxes = []
+    for box in root.iter(f"{svg}rect"):
+        if "class" in box.attrib:
+            boxes.append([float(box.attrib[name]) for name in ("x", "y", "width", "height")])
+    assert len(boxes) >= len(plan.streamlets)
+    for at, (x, y, w, h) in enumerate(boxes):
+        assert x >= 0
+        assert y >= 0
+        assert x + w <= width
+        assert y + h <= height
+        for x2, y2, w2, h2 in boxes[:at]:
+            assert x + w <= x2 or x2 + w2 <= x or y + h <= y2 or y2 + h2 <= y
+    lines = [path for path in root.iter(f"{svg}path") if path.attrib.get("marker-end")]
+    assert len(lines) == len(Joints(plan).lines)
+    assert as_svg(plan) == as_svg(plan)
+
+
+def test_the_picture_of_a_table_that_goes_round_is_drawn(tmp_path):
+    plan = plan_of(
+        tmp_path,
+        """
+        name: a
+        streamlets:
+          f: { use: flights }
+          s: { use: score, with: { model: m, servers: [u], updates: { allow: [u] } } }
+        topics:
+          t: { producers: [f.out], consumers: [s.in] }
+          u: { producers: [s.out], consumers: [s.updates], compacted: true }
+        """,
+    )
+    assert as_svg(plan).count("marker-end") == 2
+
+
 def test_a_legend_explains_what_is_there_and_nothing_else(tmp_path):
     plain = plan_of(
         tmp_path,
@@ -174,11 +217,11 @@ def test_a_legend_explains_what_is_there_and_nothing_else(tmp_path):
         topics: { t: { producers: [f.out], consumers: [c.in] } }
         """,
     )
-    for draw in (as_mermaid, as_dot):
-        assert "Legend" not in draw(plain)
+    for draw in (as_mermaid, as_dot, as_svg):
+        assert "a topic; with one" not in draw(plain)
         told = draw(plan_of(tmp_path, ODD))
         assert "external: filled or read by others too" in told
-        assert "compacted" not in told
+        assert "compacted: the latest" not in told
 
 
 def test_a_drawing_of_many_streamlets_stays_in_its_width_and_names_all(tmp_path):
@@ -220,5 +263,5 @@ def test_no_drawing_has_an_option(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(text)
     plan = load(path, TestCatalog(), {"T": "hidden-token"})
-    for told in (as_text(plan), as_mermaid(plan), as_dot(plan), json.dumps(as_json(plan))):
+    for told in (as_text(plan), as_mermaid(plan), as_dot(plan), as_svg(plan), json.dumps(as_json(plan))):
         assert "hidden" not in told
