@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from blueprints.diff.change import Change, Effect, Side, Sign, cut, duration, size, written
+from blueprints.diff.encodings import misfit
 from blueprints.diff.pairs import Pairs
 from blueprints.plan import TopicPlan
 
@@ -294,8 +295,10 @@ def _contract(one: Compared) -> Iterator[Change]:
                 Effect.DRAIN,
                 "what is in it was not checked against this; drain it, or be sure that it fits",
             )
+        elif now.kind in ("avro", "protobuf") and one.after.format == now.kind and (told := misfit(was, now)):
+            effect, why = Effect.DRAIN, f"{told}; drain it first, or its events become dead letters"
         else:
-            effect, why = _held("what was written", old_schema, new_schema)
+            effect, why = _held("what was written", old_schema, now.accepted)
         if names[0] == names[1]:
             why = f"its schema has changed: {why}"
         values = names if names[0] != names[1] else (None, None)

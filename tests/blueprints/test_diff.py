@@ -379,6 +379,57 @@ def test_a_contract_that_old_events_do_not_fit_needs_a_drain(tmp_path):
     assert "field 'distance' of what was written" in change.why
 
 
+AVRO = {
+    "type": "record",
+    "name": "Flight",
+    "fields": [{"name": "carrier", "type": "string"}, {"name": "distance", "type": "int"}],
+}
+PROTO = 'syntax = "proto3";\nmessage Flight { string carrier = 1; int32 distance = 2; }\n'
+
+
+def encoded(tmp_path, kind, before, after):
+    """Return the change of a topic's contract in an encoding, from a definition to another."""
+    source = "f.avsc" if kind == "avro" else "f.proto"
+    text = BASE.replace("contracts:\n", f"contracts:\n  f: {{ {kind}: {source} }}\n")
+    text = text.replace("  flights: { use: flights }\n", "").replace(
+        "producers: [flights.out]", f"external: true, format: {kind}, contract: f"
+    )
+    for folder, definition in (("old", before), ("new", after)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        written = definition if isinstance(definition, str) else json.dumps(definition)
+        (tmp_path / folder / source).write_text(written)
+    return [(c.path, c.effect, c.why) for c in changes(tmp_path, text, text)]
+
+
+def test_avro_data_are_read_by_their_own_schema_only(tmp_path):
+    wider = {**AVRO, "fields": [*AVRO["fields"], {"name": "gate", "type": "string", "default": "-"}]}
+    ((path, effect, why),) = encoded(tmp_path, "avro", AVRO, wider)
+    assert (path, effect) == ("topics.departures.contract", DRAIN)
+    assert "Avro data are read by the schema that they were written by" in why
+    told = {**AVRO, "doc": "flights, as they left"}
+    assert [effect for _, effect, _ in encoded(tmp_path, "avro", AVRO, told)] in ([], [SAFE])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("distance = 2", "distance = 3"), "field 'distance' of Flight had the number 2 and has 3"),
+        (("int32 distance", "string distance"), "field 'distance' of Flight is of another type"),
+        (("int32 distance", "int32 way"), "the number 2 of Flight was 'distance' and is 'way'"),
+        (("string carrier = 1;", "string carrier = 1; string gate = 3;"), None),
+    ],
+)
+def test_protobuf_data_are_read_by_number(tmp_path, change, says):
+    pytest.importorskip("grpc_tools")
+    found = encoded(tmp_path, "protobuf", PROTO, PROTO.replace(*change))
+    if says is None:
+        assert [effect for _, effect, _ in found] == [SAFE]
+    else:
+        ((_, effect, why),) = found
+        assert effect is DRAIN
+        assert says in why
+
+
 def test_a_schema_with_another_content_counts_whatever_its_name(tmp_path):
     text = BASE.replace("[keep.in], ", "[keep.in], contract: wide, ")
     assert changes(tmp_path, text, text) == []
