@@ -69,7 +69,7 @@ class Checked:
         self.plan: Plan | None = None
         """What runs; None where there are errors."""
         if self._draft is not None and not any(found.severity == "error" for found in self._found):
-            self.plan = _plan(self._draft, path)
+            self.plan = plan_of(self._draft, path)
         self.base_dir = path.parent
         self.secrets = frozenset(() if self._draft is None else self._draft.known)
 
