@@ -190,11 +190,9 @@ class Start:
 
 def _in_brackets(node: Node) -> Fix | None:
     """Return the fix of a port path that is no list."""
-    if (
-        not isinstance(node, ScalarNode)
-        or not re.fullmatch(r"[\w-]+\.[\w-]+", node.raw)
-        or node.mark.start < 0
-    ):
+    if not isinstance(node, ScalarNode) or not isinstance(node.value, str) or node.mark.start < 0:
+        return None
+    if not re.fullmatch(r"[\w-]+\.[\w-]+", node.raw):
         return None
     mark, quotes = node.mark, 0 if node.plain else 1
     begin, end = mark.start - quotes, mark.end + quotes

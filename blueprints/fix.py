@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,8 +117,17 @@ def _round(
 
 
 def _is_better(left: Sequence[Diagnostic], found: Sequence[Diagnostic]) -> bool:
-    """Return whether errors have gone, or warnings without a new error."""
-    return (_errors(left), len(left)) < (_errors(found), len(found))
+    """Return whether problems have gone, and what has come in their place, if anything, has a fix of its own."""
+    before = {_same(one) for one in found}
+    new = [one for one in left if one.severity == "error" and _same(one) not in before]
+    if _errors(left) > _errors(found) or any(one.fix is None for one in new):
+        return False
+    return bool(new) or (_errors(left), len(left)) < (_errors(found), len(found))
+
+
+def _same(one: Diagnostic) -> tuple[str, str]:
+    """Return what makes two problems the same before and after a fix, by which lines may have moved."""
+    return one.code, re.sub(r"[0-9]+", "#", one.message)
 
 
 def _errors(found: Iterable[Diagnostic]) -> int:

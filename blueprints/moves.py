@@ -69,6 +69,12 @@ def to_list(text: str, topic: MappingNode, wrong: str, index: int, right: str) -
         return None
     title = f"move '{word}' to '{right}'"
     edits = [_without(text, file, mine.spans, index)]
+    if len(mine.spans) == 1:
+        cut = _whole_lines(text, *topic.spans[wrong])
+        if topic.is_flow:
+            edits = [_without(text, file, list(topic.spans.values()), list(topic.spans).index(wrong))]
+        elif cut is not None:
+            edits = [Edit(file, *cut, "")]
     if other is None and right not in topic.entries:
         after = topic.spans[wrong][1]
         if topic.is_flow:

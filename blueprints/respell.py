@@ -86,8 +86,8 @@ def as_whole(node: Node, minimum: float = float("-inf"), maximum: float = float(
 
 
 def as_text(node: Node) -> Fix | None:
-    """Return the fix of a number or a boolean where text is wanted: it is put in quotes."""
-    if not isinstance(node, ScalarNode) or not node.plain or isinstance(node.value, str | None):
+    """Return the fix of a number where text is wanted: it is put in quotes."""
+    if not isinstance(node, ScalarNode) or not node.plain or type(node.value) not in (int, float):
         return None
     return _rewritten(node, f'"{node.raw}"')
 

@@ -135,19 +135,26 @@ def _turned_round(draft: Draft, topic: TopicDraft, use: PortUse, field: str) -> 
         if one and two and section.key(field).file == section.key(other).file:
             return Fix("swap 'producers' and 'consumers'", tuple(sorted(one.edits + two.edits)))
     assert use.streamlet is not None
-    named = {
+    placed = {
         (path[0], path[1])
         for each in draft.topics.values()
-        for list_ in ("producers", "consumers")
-        for path in each.section.get(list_, ())
-        if path is not INVALID
+        for list_, way in (("producers", "out"), ("consumers", "in"))
+        for path, direction in zip(each.section.get(list_, ()), _directions(draft, each, list_))
+        if path is not INVALID and direction == way
     }
+    for each in draft.topics.values():  # with a misplaced port elsewhere too, the two may have changed places
+        if each is not topic and (
+            "in" in _directions(draft, each, "producers") or "out" in _directions(draft, each, "consumers")
+        ):
+            return None
     for port in use.streamlet.ports.values():
-        if port.direction == here and (use.streamlet.name, port.name) not in named:
+        if port.direction == here and (use.streamlet.name, port.name) not in placed:
             return None
     if is_all and not section.has(other):
         return respell.respelling(section.key(field), other, f"write '{other}'", is_key=True)
     paths = section.get(field, [])
+    if len(paths) == 1 and not topic.is_external:
+        return None  # the list would be empty: another port was meant to stand here
     index = next(i for i, path in enumerate(paths) if path is not INVALID and path[2] is use.mark)
     return moves.to_list(draft.text_of(use.mark), section.node, field, index, other)
 

@@ -224,6 +224,19 @@ def test_a_port_that_may_be_meant_otherwise_stays_where_it_is(folder):
     assert fixed(folder, text)[0] == text, "f.out is connected nowhere: it may be what was meant"
 
 
+def test_ports_that_changed_places_between_topics_stay_where_they_are(folder):
+    text = HEAD + FLIGHTS + "  f: { use: filter, with: { where: x } }\n" + RECEIVER
+    text += "topics:\n  t: { producers: [end.in], consumers: [f.in] }\n"
+    text += "  u: { producers: [f.out], consumers: [flights.out] }\n"
+    assert fixed(folder, text)[0] == text
+
+
+def test_a_fix_may_uncover_what_another_fix_mends(folder):
+    text = HEAD + FLIGHTS + RECEIVER + JOINED + "dead-leters: { retension: 5 days }\n"
+    mended = text.replace("dead-leters: { retension: 5 days", "dead-letters: { retention: 5d")
+    assert fixed(folder, text) == (mended, [])
+
+
 def test_what_an_alias_repeats_is_not_touched_and_anchors_stay(folder):
     text = HEAD + FLIGHTS + RECEIVER
     text += "topics:\n  t: { producers: [flights.out], consumers: [end.in], retention: &r 5days }\n"
