@@ -35,8 +35,8 @@ def _application(old: Side, new: Side) -> Iterator[Change]:
             one for one in now.topics.values() if not one.external and one.log_name == now.prefix + one.name
         ]
         why = (
-            f"{len(own)} topics have other names in the log: the old ones stay there with their events, and streamlets "
-            "that read them are refused at start-up (state-differs) until their groups and states are deleted"
+            f"{len(own)} topics have other names in the log: the old ones stay there with their events, and what "
+            "reads them has a state that is true at their offsets; once they are drained, delete its groups and states"
         )
         if own:
             if was.name != now.name and not new.draft.top.has("prefix"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from blueprints.diff import options
-from blueprints.diff.change import Change, Effect, Side, Sign, written
+from blueprints.diff.change import Change, Effect, Side, Sign, taken_for, written
 from blueprints.diff.pairs import Pairs
 from blueprints.plan import StreamletPlan
 
@@ -163,10 +163,10 @@ def _inlets(
         ):
             yield _wired(old, new, name, port, Effect.SAFE, "the same topic in the log", was, now)
         else:
+            left = f"the group {new.plan.group(name)} and {new.plan.state_topic(name)}"
             why = (
-                f"its state is true at offsets of {was}, and at start-up it is refused in {now} (state-differs); drain "
-                f"{was}, then delete the group {new.plan.group(name)} and {new.plan.state_topic(name)}: it begins at "
-                f"'{_start(after)}' of {now}"
+                f"its state is true at offsets of {was}: {taken_for(new.plan, now)}; drain {was}, then delete {left}: "
+                f"it begins at '{_start(after)}' of {now}"
             )
             yield _wired(old, new, name, port, Effect.STATE, why, was, now)
 

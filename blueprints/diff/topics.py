@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from blueprints.diff.change import Change, Effect, Side, Sign, cut, duration, size, written
+from blueprints.diff.change import Change, Effect, Side, Sign, cut, duration, size, taken_for, written
 from blueprints.diff.encodings import misfit
 from blueprints.diff.pairs import Pairs
 from blueprints.plan import TopicPlan
@@ -135,7 +135,7 @@ def _moved_readers(one: Compared) -> str:
     if not names:
         return ""
     told = f"the state of {', '.join(names)} is true at offsets of the old one"
-    return f"; {told}, so that `run` refuses the new one (state-differs)"
+    return f"; {told}: {taken_for(one.new.plan, 'the new one')}"
 
 
 def _partitions(one: Compared) -> Iterator[Change]:
