@@ -172,8 +172,8 @@ DIRECTIONS = {
         "consumers: [end.in], producers: [flights.out]",
     ),
     "one port under the wrong list": (
-        "producers: [flights.out, end.in], key: x",
-        "producers: [flights.out], consumers: [end.in], key: x",
+        "producers: [flights.out, end.in], key: carrier",
+        "producers: [flights.out], consumers: [end.in], key: carrier",
     ),
     "one port under the wrong one of two": (
         "consumers: [flights.out, end.in], producers: [more.out]",
