@@ -271,6 +271,7 @@ class Score:
             raise Rejected(exc.message, code=exc.code, hint=exc.hint) from exc
         try:
             await try_out(target, update, self._options.updates.ready_within, self._context.clock)
+            self._check_fields(target)
         except BaseException:
             await target.close()
             raise
@@ -278,6 +279,23 @@ class Score:
         target.on_reason = self._tell_reason
         self._accept(target)
         return serving
+
+    def _check_fields(self, new: Target) -> None:
+        """Return when predictions keep their fields, which without `outputs` are whatever the model gives.
+
+        Raises: Rejected (`tensor-mismatch`) where one would be missing; more than before are nobody's loss.
+        """
+        for served in self._targets.values():
+            if served.outputs is None or new.outputs is None or not new.outputs.fields:
+                continue
+            missing = [field for field in served.outputs.fields if field not in new.outputs.fields]
+            if missing:
+                raise Rejected(
+                    f"its answers have no {', '.join(map(repr, missing))}, which predictions have now; "
+                    f"they have {', '.join(new.outputs.fields)}",
+                    code="tensor-mismatch",
+                    hint="name the tensors of predictions under `outputs`",
+                )
 
     def _accept(self, target: Target) -> None:
         """Let the target take over: for each partition at its next batch, and at once where nobody else answers."""

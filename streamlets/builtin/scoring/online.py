@@ -35,7 +35,7 @@ async def check_online(options: ScoreOptions, reach: Reach) -> list[Finding]:
     for i, (spec, answer) in enumerate(zip(specs, answers, strict=True)):
         if isinstance(answer, Fit):
             first = first or answer
-            if answer.inputs.layout == first.inputs.layout:
+            if (answer.inputs.layout, answer.outputs.fields) == (first.inputs.layout, first.outputs.fields):
                 for path, text in _never_fitting(answer, reach.contracts.get("in", {})):
                     found.setdefault(("tensor-mismatch", path, text), []).append(label_of(spec))
                 continue

@@ -20,7 +20,7 @@ UNNAMED = "output"
 class Outputs:
     """The mapping of a model's outputs, checked against its metadata.
 
-    `tensors`: those that are asked for; none where all are and nobody has named them.
+    `tensors`: those that are asked for, `fields`: those of the prediction; none where nobody has named them.
     """
 
     def __init__(self, given: Mapping[str, str], metadata: ModelMetadata | None) -> None:
@@ -32,6 +32,7 @@ class Outputs:
         if metadata is not None and metadata.outputs:
             self._specs = {spec.name: spec for spec in metadata.outputs}
         fields = dict(given) or {name or UNNAMED: name for name in self._specs}
+        self.fields = list(fields)
         self.tensors = list(dict.fromkeys(fields.values()))
         problems = []
         for name in self.tensors if self._specs else ():
@@ -45,7 +46,7 @@ class Outputs:
             there = ", ".join(f"{spec.name} {spec.datatype} {spec.shape}" for spec in self._specs.values())
             raise Mismatch("outputs", problems, f"the model gives {there}")
         self._places = [self.tensors.index(name) for name in fields.values()]
-        self._starts = _starts(list(fields))
+        self._starts = _starts(self.fields)
 
     def read(self, answer: InferAnswer, n: int, what: str) -> list[Tensor]:
         """Return the mapped tensors, every one of them n rows of the right type.

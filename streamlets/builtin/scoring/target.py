@@ -180,7 +180,7 @@ class Target:
         if self.inputs is None:
             self.inputs, self.outputs = inputs, outputs
             self.batcher.max_rows = inputs.max_rows or self.batcher.max_rows
-        elif inputs.layout != self.inputs.layout:
+        elif inputs.layout != self.inputs.layout or (self.outputs and outputs.fields != self.outputs.fields):
             raise Fatal(f"{what}: its tensors differ from those of the other servers", code="tensor-mismatch")
         self._versions[replica] = asked
 

@@ -21,6 +21,7 @@ class Stub:
         self.version = version
         self.bias = bias
         self.columns = 2
+        self.outputs = ["y"]
         self.is_ready = True
         self.fault: Fault | None = None
         self.calls: list[int] = []  # rows of each call
@@ -45,8 +46,9 @@ class Stub:
 
     def answer(self, rows: list[list[float]], **changes: object) -> bytes:
         values = [a + 2 * b + self.bias for a, b in rows]
-        output = {"name": "y", "datatype": "FP32", "shape": [len(values), 1], "data": values, **changes}
-        return orjson.dumps({"model_name": "delay", "model_version": self.version, "outputs": [output]})
+        output = {"datatype": "FP32", "shape": [len(values), 1], "data": values, **changes}
+        outputs = [{"name": name, **output} for name in self.outputs]
+        return orjson.dumps({"model_name": "delay", "model_version": self.version, "outputs": outputs})
 
     def _metadata(self) -> bytes:
         return orjson.dumps(
@@ -54,7 +56,7 @@ class Stub:
                 "name": "delay",
                 "versions": self.versions or [self.version],
                 "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, self.columns]}],
-                "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 1]}],
+                "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, 1]} for name in self.outputs],
             }
         )
 

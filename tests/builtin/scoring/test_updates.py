@@ -122,6 +122,48 @@ def test_a_bad_update_is_rejected_with_its_reason_and_changes_nothing(
     asyncio.run(main())
 
 
+def test_without_outputs_an_update_keeps_every_field_of_the_predictions() -> None:
+    async def main() -> None:
+        other, more = Stub("2"), Stub("3")
+        other.outputs, more.outputs = ["z"], ["y", "z"]
+        async with (
+            stub_server(Stub("1")) as first,
+            stub_server(other) as second,
+            stub_server(more) as third,
+            driven({"servers": [first], "outputs": {}, **ALLOW}) as driver,
+        ):
+            await driver.give(rows(1))
+            status = await decided(driver, driver.topic.update(version="2", servers=[second], epoch=1))
+            assert (status.step, status.code) == ("rejected", "tensor-mismatch")
+            assert "no 'y', which predictions have now; they have z" in (status.reason or "")
+            status = await decided(driver, driver.topic.update(version="3", servers=[third], epoch=2))
+            assert status.step == "validated"
+            outcome = await driver.give(rows(2))
+            assert models(outcome)[0][0] == "3"
+            made = [orjson.loads(emit.data or b"")["prediction"] for emit in of(outcome, "out")]
+            assert [sorted(one) for one in made] == [["y", "z"]] * 2
+
+    asyncio.run(main())
+
+
+def test_without_outputs_servers_that_answer_with_other_tensors_are_told() -> None:
+    async def main() -> None:
+        other = Stub("1")
+        other.outputs = ["z"]
+        async with (
+            stub_server(Stub("1")) as first,
+            stub_server(other) as second,
+            driven({"servers": [first], "outputs": {}, **ALLOW}) as driver,
+        ):
+            await driver.give(rows(1))
+            update = driver.topic.update(version="1", servers=[first, second], epoch=1)
+            status = await decided(driver, update)
+            assert (status.step, status.code) == ("rejected", "not-ready")
+            assert "differ from those of the other servers" in (status.reason or "")
+
+    asyncio.run(main())
+
+
 def test_wrong_tensors_are_rejected_and_what_cannot_be_read_too() -> None:
     async def main() -> None:
         wide = Stub("2")
