@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from pydantic import BaseModel
+
 from blueprints.plan import Plan, PortRef, StreamletPlan, TopicPlan
 from streamlets.component import Component
 from streamlets.errors import Fatal
@@ -68,13 +70,18 @@ def spec_of(topic: TopicPlan) -> TopicSpec:
 
 
 def unreadable(
-    plan: Plan, streamlet: StreamletPlan, component: Component, partitions: Mapping[str, int]
+    plan: Plan,
+    streamlet: StreamletPlan,
+    component: Component,
+    partitions: Mapping[str, int],
+    options: BaseModel | None = None,
 ) -> Fatal | None:
     """Return why the streamlet cannot read the partitions that there are in the log, by the topics' names there.
 
     Of topics that others made the linter knows what the blueprint says of them, which may be nothing, or wrong.
+    `options`: the streamlet's, where somebody has loaded them.
     """
-    options = component.load(streamlet.options, plan.base_dir)
+    options = options or component.load(streamlet.options, plan.base_dir)
     streams = stream_topics(plan, streamlet.name, component.ports(options)[0])
     counts = {port: partitions[topic.log_name] for port, topic in streams.items()}
     told = " and ".join(f"{counts[port]} of {topic.log_name}" for port, topic in streams.items())

@@ -249,7 +249,8 @@ class Worker:
                     exit_code=64,
                 )
             streams = stream_topics(plan, streamlet.name, inlets)
-            if (why := unreadable(plan, streamlet, component, self._partitions)) is not None:
+            options = self._options(streamlet.name, component)
+            if (why := unreadable(plan, streamlet, component, self._partitions, options)) is not None:
                 raise Fatal(
                     f"{streamlet.mark}: {why.message}", code=why.code, hint=why.hint, exit_code=why.exit_code
                 )
