@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import os
 import random
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import orjson
@@ -105,7 +107,7 @@ class Cases:
         random.seed(0)
         bound = Bound()
         try:
-            with bounded(self.limit_s) as bound:
+            with _environment(case.env), bounded(self.limit_s) as bound:
                 virtual_run(run.go(), limit_s=limit_s)
         except TookTooLong:
             pass  # told below: what is interrupted may end by another error
@@ -120,6 +122,25 @@ class Cases:
             run.say(None, f"still at work after {self.limit_s:g} s of real time, at {bound.place}")
         run.problems = [self._veiled(problem) for problem in run.problems]
         return CaseResult(case, run.problems, run.taken, time.perf_counter() - began_s)
+
+
+@contextmanager
+def _environment(said: Mapping[str, str | None]) -> Iterator[None]:
+    """Let code that asks for it find the case's environment; what was there before is there again after."""
+    before = {name: os.environ.get(name) for name in said}
+    try:
+        _set(said)
+        yield
+    finally:
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def unrunnable(case: Case, diagnostics: Sequence[Diagnostic]) -> CaseResult:

@@ -24,7 +24,7 @@ topics:
 """
 
 OWN = '''
-import asyncio, random, sys, time
+import asyncio, os, random, sys, time
 import orjson
 from streamlets.ports import Emit, Inlet, Outcome, Outlet
 from streamlets.errors import Rejected
@@ -64,6 +64,9 @@ def exits(row: dict) -> dict:
 
 def raises(row: dict) -> dict:
     raise ValueError("hunter2")
+
+def asks(row: dict) -> dict:
+    return {"said": os.environ.get("SAID", "nothing")}
 
 def draws(row: dict) -> dict:
     return {"drawn": random.random()}
@@ -201,6 +204,14 @@ def test_the_same_case_gives_the_same_each_time_random_numbers_too(folder):
     cases, (case,) = cases_of(folder, "draws", ONE.replace("{ count: 1 }", "none"))
     first, second = cases.run(case), cases.run(case)
     assert first.problems == second.problems != []
+
+
+def test_code_sees_the_environment_of_its_case_and_of_no_other(folder):
+    case = "  - {{ name: {0}, env: {1}, given: {{ rows: [ {{ k: a }} ] }}, expect: {{ out: [ {{ exact: {2} }} ] }} }}\n"
+    text = case.format("own", "{ SAID: something }", "{ said: something }")
+    text += case.format("none", "{ }", "{ said: nothing }")
+    cases, found = cases_of(folder, "asks", text)
+    assert [cases.run(found[at]).problems for at in (0, 1, 0, 1)] == [[], [], [], []]
 
 
 @pytest.mark.slow
