@@ -410,7 +410,7 @@ def test_avro_data_are_read_by_their_own_schema_only(tmp_path):
     wider = {**AVRO, "fields": [*AVRO["fields"], {"name": "gate", "type": "string", "default": "-"}]}
     ((path, effect, why),) = encoded(tmp_path, "avro", AVRO, wider)
     assert (path, effect) == ("topics.departures.contract", DRAIN)
-    assert "Avro data are read by the schema that they were written by" in why
+    assert "the data is laid out differently, and events in the log do not say which schema wrote them" in why
     told = {**AVRO, "doc": "flights, as they left"}
     assert [effect for _, effect, _ in encoded(tmp_path, "avro", AVRO, told)] in ([], [SAFE])
 
@@ -418,10 +418,28 @@ def test_avro_data_are_read_by_their_own_schema_only(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("distance = 2", "distance = 3"), "field 'distance' of Flight had the number 2 and has 3"),
-        (("int32 distance", "string distance"), "field 'distance' of Flight is of another type"),
+        (
+            ("distance = 2", "distance = 3"),
+            "field 'distance' had the number 2 and has 3: what was written is not read",
+        ),
+        (
+            ("int32 distance", "string distance"),
+            "field 'distance' is int32, but is read as string: it is not read at all",
+        ),
         (("int32 distance", "int32 way"), "the number 2 of Flight was 'distance' and is 'way'"),
         (("string carrier = 1;", "string carrier = 1; string gate = 3;"), None),
+        (("int32 distance", "int64 distance"), None),
+        (
+            ("int32 distance", "uint32 distance"),
+            "is int32, but is read as uint32: it would be another number",
+        ),
+        (
+            (
+                "string carrier = 1; int32 distance = 2;",
+                "oneof o { string carrier = 1; int32 distance = 2; }",
+            ),
+            "joins 'carrier' and 'distance', which could both be set",
+        ),
     ],
 )
 def test_protobuf_data_are_read_by_number(tmp_path, change, says):
