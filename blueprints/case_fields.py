@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from blueprints.diagnostics import Mark
+from blueprints.diagnostics import MAX_PROBLEMS, Mark
 from blueprints.expressions import Expression, ExpressionError
 from blueprints.fields import (
     INVALID,
@@ -55,10 +55,11 @@ class Strict(Level):
         section = super().read(node, what, report, mark)
         if section is INVALID:
             return INVALID
-        for name, (key, _) in section.node.entries.items():
-            if name not in self.names():
-                known = did_you_mean(name, self.names()) or f"; its fields are {', '.join(self.names())}"
-                report(key.mark, "unknown-field", f"{what} has no field '{name}'{known}")
+        names = self.names()
+        unknown = [entry.key for name, entry in section.node.entries.items() if name not in names]
+        for key in unknown[:MAX_PROBLEMS]:
+            known = did_you_mean(key.text, names) or f"; its fields are {', '.join(names)}"
+            report(key.mark, "unknown-field", f"{what} has no field '{key.text}'{known}")
         for field in self.fields:
             if field.is_required and not section.has(field.name):
                 report(section.mark, "missing-field", f"{what} needs '{field.name}': {field.description}")

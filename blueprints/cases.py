@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from blueprints.case_fields import ATTRIBUTES, FILE
-from blueprints.diagnostics import BlueprintError, Diagnostic, Fix, Mark
+from blueprints.diagnostics import MAX_PROBLEMS, BlueprintError, Diagnostic, Fix, Mark
 from blueprints.expressions import Expression
 from blueprints.fields import INVALID, Section
 from blueprints.frames import frame
@@ -139,7 +139,8 @@ def read_cases(path: Path) -> CaseFile:
     problems = list(source.diagnostics)
 
     def report(mark: Mark, code: str, message: str, *, fix: Fix | None = None) -> None:
-        problems.append(Diagnostic(mark, code, message, fix=fix))
+        if len(problems) < MAX_PROBLEMS:
+            problems.append(Diagnostic(mark, code, message, fix=fix))
 
     root = FILE.read(source.root, "a test file", report)
     cases = [_case(section) for section in root.get("cases") or []] if root is not INVALID else []

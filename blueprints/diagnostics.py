@@ -7,6 +7,9 @@ from typing import Literal
 
 Severity = Literal["error", "warning"]
 
+MAX_PROBLEMS = 500  # of one kind, errors or warnings: nobody reads more, and a broken generator writes 10,000
+MAX_MESSAGE = 600  # characters; what is longer quotes too much
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:

@@ -18,6 +18,9 @@ from blueprints.units import Duration, Size, UnitError
 VARIABLE_SCHEMA: Final = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
 
 
+MAX_SLIPS = 100  # unknown names of a level that are looked at for what they were to mean
+
+
 class Invalid:
     """What is read of a node that has been reported: nothing more is said of it."""
 
@@ -339,7 +342,7 @@ class Level:
             if field.name in node.entries
         }
         meant: dict[str, str] = {}
-        for name in [name for name in node.entries if name not in values]:
+        for name in [name for name in node.entries if name not in values][:MAX_SLIPS]:
             for absent in self.fields:
                 if absent.name in values or absent.unsupported or not is_slip(name, absent.name):
                     continue

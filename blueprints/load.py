@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprints.catalog import Catalog, OptionProblem
-from blueprints.diagnostics import BlueprintError, Diagnostic, Fix, Mark, Severity
+from blueprints.diagnostics import MAX_PROBLEMS, BlueprintError, Diagnostic, Fix, Mark, Severity
 from blueprints.environment import fill
 from blueprints.fields import Section
 from blueprints.frames import frame
@@ -183,6 +183,8 @@ def lint(
         diagnostics = [wrong[0], *(d for source in sources.values() for d in source.diagnostics), *found]
         # Its text is not the file's any more, so no fix of another line fits.
         diagnostics = [dataclasses.replace(d, fix=None) for d in diagnostics]
+    if draft.is_full:  # what of it is secret was not looked for, so no line is shown
+        return draft, _in_order(diagnostics, {}, Veil(draft.known))
     return draft, _in_order(diagnostics, sources, Veil(draft.known))
 
 
@@ -232,6 +234,7 @@ def _in_order(diagnostics: list[Diagnostic], sources: Mapping[str, Source], veil
         dict.fromkeys(diagnostics),
         key=lambda d: (order.get(d.mark.file, len(order)), d.mark.line, d.mark.column),
     )
+    found = _first_of(found)
     return [
         dataclasses.replace(
             d, frame=veil(frame(d.mark, sources[d.mark.file])), fix=_sound(d.fix, sources, veil)
@@ -253,6 +256,20 @@ def _sound(fix: Fix | None, sources: Mapping[str, Source], veil: Veil) -> Fix | 
         if source is None or any(edit.start <= end and start <= edit.end for start, end in source.shared):
             return None
     return fix
+
+
+def _first_of(found: list[Diagnostic]) -> list[Diagnostic]:
+    """Return as many errors and warnings as anybody reads, and a last one that says that there are more."""
+    left = {"error": MAX_PROBLEMS, "warning": MAX_PROBLEMS}
+    kept: list[Diagnostic] = []
+    for one in found:
+        left[one.severity] -= 1
+        if left[one.severity] > 0:
+            kept.append(one)
+        elif left[one.severity] == 0:
+            message = f"{one.message} (and more {one.severity}s, which are not shown; mend these first)"
+            kept.append(dataclasses.replace(one, message=message))
+    return kept
 
 
 def plan_of(draft: Draft, path: Path) -> Plan:

@@ -3,7 +3,6 @@ are told from other values, mounted files are read, and a path leads back to the
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from blueprints.catalog import OptionProblem
 from blueprints.diagnostics import Mark
 from blueprints.fields import Report
+from blueprints.files import TooLarge, read_bytes
 from blueprints.likely import GAP
 from blueprints.source import MappingNode, Node, ScalarNode, SequenceNode, resolve, scalars
 
@@ -137,13 +137,10 @@ def _read_secret(path: Path) -> str:
 
     Links are followed: Kubernetes mounts a secret as links through `..data`, to change all files at once.
     """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ValueError("it is no regular file")  # a pipe that nobody writes to would be waited for
-    with path.open("rb") as file:
-        raw = file.read(MAX_SECRET_BYTES + 1)
-    if len(raw) > MAX_SECRET_BYTES:
-        raise ValueError("it is larger than 64 KiB")
+    try:
+        raw = read_bytes(path, MAX_SECRET_BYTES)
+    except TooLarge as exc:
+        raise ValueError("it is larger than 64 KiB") from exc
     secret = raw.decode("utf-8-sig").rstrip("\r\n")
     if not secret.strip():
         raise ValueError("it is empty")

@@ -19,6 +19,7 @@ from yaml._yaml import (
 )  # libyaml's: the parser written in Python takes seconds for what this takes 30 ms
 
 from blueprints.diagnostics import BlueprintError, Diagnostic, Mark
+from blueprints.files import TooLarge, read_bytes
 
 MAX_FILE_BYTES = 1 << 20  # 1 MiB: a hundred times the largest blueprint seen; read whole in a millisecond
 MAX_DEPTH = 64  # nested values; the deepest real option lies at nine
@@ -50,7 +51,10 @@ _CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "b
 _TAG_TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),),
 }  # fmt: skip
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+# Among them the signs that turn the direction of text: what is read would not be what is seen.
 _INT = re.compile(r"[-+]?[0-9]{1,400}\Z")
 _BASED = re.compile(r"0(o[0-7]{1,400}|x[0-9a-fA-F]{1,400})\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]{1,400}(\.[0-9]*)?)([eE][-+]?[0-9]{1,9})?\Z")
@@ -77,6 +81,11 @@ _PROBLEMS = {
     "found unexpected end of stream": "this quote is not closed",
     "could not find expected ':'": "a key without ': '; write 'key: value'",
     "found undefined alias": "an alias to an anchor that is not defined before it",
+    "found invalid Unicode character escape code": "an escape of no character; write the character itself",
+    "found undefined tag handle": "a blueprint has no custom tags; a value that begins with '!' needs quotes",
+    "found incompatible YAML document": "this is YAML 1.2; leave the %YAML line out",
+    "found unknown directive name": "a line that begins with '%' is a directive; quote the value, or leave it out",
+    "found duplicate %YAML directive": "a second %YAML line; leave both out",
     "did not find expected <document start>": "text after the end of the document; "
     "everything of a mapping begins in the same column",
 }
@@ -204,20 +213,17 @@ def read(path: Path, shown_as: str | None = None, document: Document = BLUEPRINT
     """Return a file's nodes. Raises: BlueprintError (`missing-file`, `yaml-syntax`), never anything else."""
     name = shown_as if shown_as is not None else os.fspath(path)
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > document.max_bytes:
-                most = f"more than {document.max_bytes >> 20} MiB"
-                _fail(Mark(name, 1, 1), f"the file has {size:,} bytes; {most} is refused unread")
-            raw = file.read(document.max_bytes + 1)
-    except OSError as exc:
-        reason = (exc.strerror or type(exc).__name__).lower()
+        raw = read_bytes(path, document.max_bytes, may_be_pipe=True)
+    except TooLarge as exc:
+        most = f"more than {document.max_bytes >> 20} MiB"
+        if exc.size is not None:
+            _fail(Mark(name, 1, 1), f"the file has {exc.size:,} bytes; {most} is refused unread")
+        _fail(Mark(name, 1, 1), f"{most}; {document.a_noun} of this size is refused")
+    except (OSError, ValueError) as exc:
+        reason = (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__).lower()
         raise BlueprintError(
             [Diagnostic(Mark(name, 1, 1), "missing-file", f"the {document.noun} cannot be read: {reason}")]
         ) from exc
-    if len(raw) > document.max_bytes:  # a pipe has no size beforehand
-        most = f"more than {document.max_bytes >> 20} MiB"
-        _fail(Mark(name, 1, 1), f"{most}; {document.a_noun} of this size is refused")
     return parse(raw, name, document)
 
 

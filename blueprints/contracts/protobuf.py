@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from blueprints.contracts.avro import SchemaError
+from blueprints.files import TooLarge, read_bytes
 from blueprints.suggest import did_you_mean
 
 MAX_BYTES: Final = 1 << 20  # of each file, as of a blueprint
@@ -47,10 +48,10 @@ def compile_protobuf(path: Path, base_dir: Path) -> bytes:
     for name in ("google.protobuf", "grpc_tools") if path.suffix == ".proto" else ("google.protobuf",):
         if not _is_installed(name):
             raise NotInstalled(f"Protobuf contracts need packages that are not installed: {INSTALL}")
-    with path.open("rb") as file:
-        raw = file.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise SchemaError("it is larger than 1 MiB")
+    try:
+        raw = read_bytes(path, MAX_BYTES)
+    except TooLarge as exc:
+        raise SchemaError("it is larger than 1 MiB") from exc
     if path.suffix != ".proto":
         return raw
     root = base_dir.resolve()

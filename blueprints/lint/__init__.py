@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from blueprints.lint import (
     contracts,
     dead_letters,
@@ -21,7 +23,7 @@ from blueprints.lint import (
     topics,
     wiring,
 )
-from blueprints.lint.draft import Draft
+from blueprints.lint.draft import Draft, Enough
 
 FAMILIES = (
     streamlets,
@@ -47,9 +49,12 @@ which types say what they need, and that before the rules which hold it against 
 
 
 def check(draft: Draft) -> None:
-    """Report every problem of a draft to it."""
-    for family in FAMILIES:
-        family.check(draft)
+    """Report every problem of a draft to it, up to as many errors as are shown."""
+    if draft.is_full:
+        return
+    with contextlib.suppress(Enough):
+        for family in FAMILIES:
+            family.check(draft)
 
 
 __all__ = ["FAMILIES", "Draft", "check"]

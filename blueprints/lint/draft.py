@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from blueprints.catalog import Catalog, Port, StreamletType
-from blueprints.diagnostics import Diagnostic, Fix, Mark, Severity
+from blueprints.diagnostics import MAX_MESSAGE, MAX_PROBLEMS, Diagnostic, Fix, Mark, Severity
 from blueprints.environment import FromOutside
 from blueprints.fields import INVALID, Section
 from blueprints.model import BLUEPRINT
@@ -84,19 +84,27 @@ class TopicDraft:
         return bool(self.section.get("external", False))
 
 
+class Enough(Exception):
+    """As many errors as are shown have been found: the rest is not looked for."""
+
+
 class Draft:
-    """A blueprint under the linter."""
+    """A blueprint under the linter. `is_full`: as many errors as are shown were found, and the rest was left."""
 
     def __init__(
         self, root: MappingNode, sources: Mapping[str, Source], catalog: Catalog, base_dir: Path
     ) -> None:
         self.root, self.sources, self.catalog, self.base_dir = root, sources, catalog, base_dir
         self.diagnostics: list[Diagnostic] = []
+        self.n_errors = 0
         self.secrets: set[int] = set()
         """Identities of the nodes that hold a secret."""
         self.known: set[str] = set()
         """The secrets themselves, for a veil over every message."""
-        read = BLUEPRINT.read(root, "the blueprint", self.error)
+        try:
+            read = BLUEPRINT.read(root, "the blueprint", self.error)
+        except Enough:
+            read = INVALID
         self.top: Section = (
             read if read is not INVALID else Section(BLUEPRINT, "the blueprint", root, root.mark, {})
         )
@@ -161,7 +169,16 @@ class Draft:
     ) -> None:
         """Report a problem, on one line whatever the message holds, and what would mend it beyond doubt."""
         line = re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in message)).strip()
+        if len(line) > MAX_MESSAGE:
+            line = line[: MAX_MESSAGE - 1] + "…"
         self.diagnostics.append(Diagnostic(mark, code, line, severity, related, fix=fix))
+        self.n_errors += severity == "error"
+        if self.is_full:
+            raise Enough
+
+    @property
+    def is_full(self) -> bool:
+        return self.n_errors >= MAX_PROBLEMS
 
     def hide(self, node: Node) -> None:
         """Keep the lines of a node, which holds a secret in clear, out of every frame."""

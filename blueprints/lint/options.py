@@ -100,7 +100,8 @@ def report_problem(
     elif not message.startswith(f"{name} "):
         message = f"{name}: {message}"
     if variables:
-        message += f" (from {', '.join(f'${{{name}}}' for name in variables)})"
+        named = [f"${{{name}}}" for name in dict.fromkeys(variables)]
+        message += f" (from {', '.join(named[:3])}{' …' if len(named) > 3 else ''})"
     fix = None if variables else _fix(streamlet, code, path, mark)
     draft.report(mark, code, message, problem.severity, related, fix)
 

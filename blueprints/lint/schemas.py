@@ -9,6 +9,7 @@ from typing import Any, Final
 from blueprints.catalog import NotFound
 from blueprints.diagnostics import Mark
 from blueprints.fields import Section
+from blueprints.files import TooLarge, read_bytes
 from blueprints.lint.draft import Draft, TopicDraft
 from blueprints.plan import ContractPlan
 
@@ -144,20 +145,21 @@ def _protobuf(draft: Draft, name: str, source: str, mark: Mark) -> ContractPlan 
 def _read_json(draft: Draft, source: str, mark: Mark) -> Any:
     """Return the JSON value of a schema's file; _UNREAD, after reporting why, where there is none."""
     try:
-        with (draft.base_dir / source).open("rb") as file:
-            raw = file.read(MAX_SCHEMA_BYTES + 1)
+        raw = read_bytes(draft.base_dir / source, MAX_SCHEMA_BYTES)
+    except TooLarge:
+        draft.error(mark, "bad-value", f"the schema '{source}' is larger than 1 MiB")
+        return _UNREAD
     except (OSError, ValueError) as exc:
         _unreadable(draft, source, mark, exc)
-        return _UNREAD
-    if len(raw) > MAX_SCHEMA_BYTES:
-        draft.error(mark, "bad-value", f"the schema '{source}' is larger than 1 MiB")
         return _UNREAD
     try:
         return json.loads(raw)
     except json.JSONDecodeError as exc:
         where = f"line {exc.lineno}, column {exc.colno}"
         draft.error(mark, "bad-value", f"the schema '{source}' is not JSON: {exc.msg.lower()} at {where}")
-    except (UnicodeDecodeError, RecursionError, ValueError):
+    except RecursionError:
+        draft.error(mark, "bad-value", f"the schema '{source}' is nested too deeply")
+    except (UnicodeDecodeError, ValueError):
         draft.error(mark, "bad-value", f"the schema '{source}' is not JSON in UTF-8")
     return _UNREAD
 
