@@ -93,7 +93,9 @@ class Text:
         return _wrong(node, what, "text", report)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string"} if self.may_be_empty else {"type": "string", "minLength": 1}
+        return (
+            {"type": "string"} if self.may_be_empty else {"type": "string", "minLength": 1, "pattern": r"\S"}
+        )
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class Whole:
 
     def read(self, node: Node, what: str, report: Report) -> Any:
         value = _value(node)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # 4.0 is a whole number, to JSON Schema and to editors as well
         if type(value) is int and self.minimum <= value <= self.maximum:
             return value
         fix = respell.as_whole(node, self.minimum, self.maximum)
@@ -166,7 +170,13 @@ class Quantity:
         return quantity if quantity > 0 else _wrong(node, what, f"{self.of.what} above zero", report)
 
     def schema(self) -> dict[str, Any]:
-        return self.of.json_schema()
+        return self.of.json_schema(above_zero=True)
+
+
+_TIME_WITH_ZONE: Final = (  # what `datetime.fromisoformat` reads
+    r"^\d{4}(-\d\d-\d\d|\d{4}|-W\d\d-[1-7]|W\d\d[1-7])."
+    r"\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?(Z|[+-]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?)$"
+)
 
 
 @dataclass(frozen=True)
@@ -187,7 +197,7 @@ class Start:
         return _wrong(node, what, wanted, report, respell.as_word(node, ("earliest", "latest")))
 
     def schema(self) -> dict[str, Any]:
-        times = {"type": "string", "format": "date-time"}
+        times = {"type": "string", "format": "date-time", "pattern": _TIME_WITH_ZONE}
         return {"anyOf": [{"enum": ["earliest", "latest"]}, times, dict(VARIABLE_SCHEMA)]}
 
 

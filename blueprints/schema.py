@@ -12,6 +12,9 @@ from blueprints.model import BLUEPRINT, STREAMLET
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
+LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+"""A DNS label: the names of the application and of its streamlets."""
+
 _IN_NAMES: Final = ("properties", "patternProperties", "$defs")
 _IN_ONE: Final = ("items", "additionalProperties", "contains", "not", "if", "then", "else")
 _IN_LIST: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -53,14 +56,23 @@ def blueprint_schema(catalog: Catalog) -> dict[str, Any]:
         choices.append({"if": chosen, "then": then})
     streamlet = STREAMLET.schema()
     use = streamlet["properties"]["use"]
+    own = {
+        "type": "string",
+        "pattern": f":|{VARIABLE_SCHEMA['pattern']}",
+        "examples": ["package.module:name"],
+    }
     streamlet["properties"]["use"] = {
-        "anyOf": [{"enum": list(definitions)}, {"type": "string", "minLength": 1}],
+        "anyOf": [{"enum": list(definitions)}, own],
         "description": use["description"],
     }
     if choices:
         streamlet["allOf"] = choices
     schema["properties"]["streamlets"]["additionalProperties"] = streamlet
     schema["properties"]["streamlets"]["minProperties"] = 1
+    schema["properties"]["streamlets"]["propertyNames"] = {"pattern": LABEL}
+    schema["properties"]["contracts"]["propertyNames"] = {"pattern": r"^[a-zA-Z0-9._-]+$"}
+    schema["properties"]["contracts"]["additionalProperties"].update(minProperties=1, maxProperties=1)
+    schema["properties"]["name"]["pattern"] = f"{LABEL}|{VARIABLE_SCHEMA['pattern']}"
     return {"$schema": DIALECT, "title": "Streamlets blueprint", **schema, "$defs": definitions}
 
 

@@ -49,10 +49,11 @@ class _Quantity:
         return cls(number)  # type: ignore[call-arg]
 
     @classmethod
-    def json_schema(cls) -> dict[str, Any]:
+    def json_schema(cls, above_zero: bool = False) -> dict[str, Any]:
         """Return the quantity as JSON Schema; `${NAME}` is accepted in its place."""
         units = "|".join(map(re.escape, cls.units))
-        pattern = rf"^(\s*{_NUMBER}\s*({units})\s*|.*{_VARIABLE}.*)$"
+        number = r"(?=[\d.]*[1-9])" + _NUMBER if above_zero else _NUMBER
+        pattern = rf"^(\s*{number}\s*({units})\s*|.*{_VARIABLE}.*)$"
         return {"type": "string", "pattern": pattern, "examples": list(cls.examples)}
 
     @classmethod

@@ -30,6 +30,7 @@ class WindowOptions(OptionsBase):
     )
     wait: Duration = Field(
         default=Duration("1h"),
+        json_schema_extra={"pattern": Duration.json_schema(above_zero=True)["pattern"]},
         description="The longest that a window stays open after its first delivery was read; then it closes with "
         "what it has, marked `closed: wait`. Fewer than 20 rows are reported, not judged.",
     )
@@ -80,6 +81,7 @@ class DetectOptions(OptionsBase):
         json_schema_extra=_ANEW,
         description="The rows to compare with, and held-out ones in the stream's order to calibrate on: an .npz that "
         "`detectors.reference.save` wrote, or .jsonl of clean rows, in the blueprint's folder.",
+        json_schema_extra={"pattern": r"\.(npz|jsonl|ndjson)$|\$\{"},
     )
     features: list[str] | None = Field(
         default=None,

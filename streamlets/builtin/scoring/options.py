@@ -73,6 +73,7 @@ class UpdateOptions(OptionsBase):
     )
     ready_within: Duration = Field(
         default=Duration("60s"),
+        json_schema_extra={"pattern": Duration.json_schema(above_zero=True)["pattern"]},
         description="How long an update's servers may take to be ready before it is rejected.",
     )
 
