@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from blueprints.expressions import ExpressionError
 from streamlets.errors import Fatal
 from streamlets.ports import Branch, Context, Finding, Hold, Inlet, Needs, OptionsBase, Outlet, Reach, Wiring
 
@@ -78,18 +79,22 @@ class Component:
 
     def make(self, options: BaseModel, context: Context) -> Any:
         """Return an instance with options that are loaded already."""
-        return self._made_by(options, context)
+        try:
+            return self._made_by(options, context)
+        except ExpressionError as exc:
+            raise Fatal(f"{context.streamlet}: {exc}", code="bad-expression", exit_code=64) from exc
 
     def load(self, values: Mapping[str, Any], base_dir: Path) -> BaseModel:
-        """Return the options as the model. Raises: Fatal (`bad-option`) naming the option, never its value."""
+        """Return the options as the model. Raises: Fatal with the linter's code, naming the option, never its value."""
         try:
             return self.options(values, base_dir)
         except ValidationError as exc:
             first = exc.errors(include_input=False, include_url=False)[0]
             path = ".".join(map(str, first["loc"]))
+            codes = {"missing": "missing-option", "extra_forbidden": "unknown-option"}
             raise Fatal(
                 f"{self.name}: option {path!r}: {first['msg']}",
-                code="bad-option",
+                code=codes.get(first["type"], "bad-option"),
                 hint="run `streamlets verify` on the blueprint",
                 exit_code=64,
             ) from exc

@@ -275,17 +275,30 @@ class Draft:
         counts: dict[str, int] = {}
         defaults: Section | None = self.top.get("defaults")
         default = defaults.get("partitions") if defaults else None
-        waiting: dict[str, set[str]] = {}
+        read_by: dict[str, list[str]] = {}
+        for name, topic in self.topics.items():
+            for use in topic.consumers:
+                if use.port is None or use.port.kind == "stream":
+                    read_by.setdefault(use.ref.streamlet, []).append(name)
+        reads: dict[str, list[str]] = {}
         for name, topic in self.topics.items():
             own = topic.section.get("partitions", default)
             if own is not None:
                 counts[name] = own
             else:
-                waiting[name] = self._read_by_producers(topic)
+                producers = dict.fromkeys(use.ref.streamlet for use in topic.producers)
+                reads[name] = [read for streamlet in producers for read in read_by.get(streamlet, ())]
+        waiting, opened = list(reversed(reads)), set[str]()
         while waiting:
-            ready = [name for name, reads in waiting.items() if not reads & waiting.keys()]
-            for name in ready or list(waiting):  # a cycle is reported elsewhere; here it must only end
-                counts[name] = max((counts.get(read, 1) for read in waiting.pop(name)), default=1)
+            name = waiting[-1]
+            # What is open already goes round; a cycle is reported elsewhere, here it must only end.
+            before = [read for read in reads[name] if read not in counts and read not in opened]
+            opened.add(name)
+            if before and name not in counts:
+                waiting += before
+            else:
+                counts.setdefault(name, max((counts.get(read, 1) for read in reads[name]), default=1))
+                waiting.pop()
         return counts
 
     def known_partitions(self, topic: TopicDraft) -> int | None:
@@ -293,12 +306,3 @@ class Draft:
         if topic.is_external and not topic.section.has("partitions"):
             return None
         return self.partitions[topic.name]
-
-    def _read_by_producers(self, topic: TopicDraft) -> set[str]:
-        producers = {use.ref.streamlet for use in topic.producers}
-        return {
-            other.name
-            for other in self.topics.values()
-            for use in other.consumers
-            if use.ref.streamlet in producers and (use.port is None or use.port.kind == "stream")
-        }

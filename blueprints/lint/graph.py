@@ -59,10 +59,10 @@ def _check_cycles(draft: Draft) -> None:
 def _cycles(edges: dict[str, list[tuple[str, str, Mark]]]) -> list[list[str]]:
     """Return one round trip for each strongly connected part, in the order of its streamlets.
 
-    A breadth-first search from each streamlet back to itself: quadratic, and a blueprint has tens of them.
+    A breadth-first search from each streamlet that may be on one back to itself.
     """
     cycles: list[list[str]] = []
-    covered: set[str] = set()
+    covered: set[str] = edges.keys() - _with_an_edge_in(edges)
     for start in edges:
         if start in covered:
             continue
@@ -82,6 +82,21 @@ def _cycles(edges: dict[str, list[tuple[str, str, Mark]]]) -> list[list[str]]:
             covered.update(cycle)
             cycles.append(cycle)
     return cycles
+
+
+def _with_an_edge_in(edges: dict[str, list[tuple[str, str, Mark]]]) -> set[str]:
+    """Return what is left when what nothing leads to is taken away, again and again: all that may go round."""
+    incoming = dict.fromkeys(edges, 0)
+    for targets in edges.values():
+        for there, *_ in targets:
+            incoming[there] += 1
+    free = [name for name, count in incoming.items() if not count]
+    while free:
+        for there, *_ in edges[free.pop()]:
+            incoming[there] -= 1
+            if not incoming[there]:
+                free.append(there)
+    return {name for name, count in incoming.items() if count}
 
 
 # --- readers

@@ -30,8 +30,21 @@ def check(draft: Draft) -> None:
             draft.error(section.mark, "bad-name", message)
     for topic in draft.topics.values():
         _check_topic_name(draft, topic)
+    _check_dead_letters(draft)
     _check_reserved(draft)
     _check_clashes(draft)
+
+
+def _check_dead_letters(draft: Draft) -> None:
+    section = draft.top.get("dead-letters")
+    name = section.get("topic") if section is not None else None
+    if name is None:
+        return
+    if name in (".", "..") or not _TOPIC.match(name):
+        draft.error(section.at("topic"), "bad-topic-name", _bad(name))
+    elif len(name) > MAX_TOPIC_NAME:
+        message = f"the name in the log has {len(name)} characters; at most {MAX_TOPIC_NAME} are allowed"
+        draft.error(section.at("topic"), "bad-topic-name", message)
 
 
 def bad_label(what: str, name: str) -> str:

@@ -34,7 +34,9 @@ LIVE_PERIOD_S = 0.5
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option("--until-idle", is_flag=True, help="End when the sources have ended and everything is settled.")
 @click.option(
-    "--dry-run", is_flag=True, help="Build everything, run nothing, touch nothing; say what would be."
+    "--dry-run",
+    is_flag=True,
+    help="Make and set up everything, read no event, keep nothing, call no server; say what would be.",
 )
 @click.option("--quiet", is_flag=True, help="No progress; the end is still told.")
 @output_option
@@ -239,19 +241,11 @@ def _ms(seconds: float | None) -> str | None:
 
 
 def _dry_run(plan: Plan, chosen: set[str] | None, on: str, output: str) -> None:
-    """Build every stage over a transport that is thrown away, so that what start-up would refuse is refused here."""
-    from streamlets.engine.clock import SystemClock
-    from streamlets.transports.simulated import SimulatedTransport
-    from streamlets.transports.simulated_log import SimulatedLog
+    """Make and set up everything on a log that is thrown away, and say what would be."""
+    from streamlets.cli.dry_run import dry_run
 
     where = log_file(on, plan)
-
-    async def build() -> list[Any]:
-        transport = SimulatedTransport(SimulatedLog(SystemClock()))
-        await build_worker(plan, transport, chosen).start()
-        return sorted((await transport.topics()).values(), key=lambda spec: spec.name)
-
-    specs = asyncio.run(build())
+    specs = asyncio.run(dry_run(plan, on, chosen))
     names = [name for name in plan.streamlets if chosen is None or name in chosen]
     if output == "json":
         import orjson

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 
 from blueprints.plan import TopicPlan
-from streamlets.errors import Rejected
+from streamlets.errors import Fatal, Rejected
 from streamlets.event import Headers
 
 KeyOf = Callable[[bytes | None, Headers], bytes | None]
@@ -32,9 +32,13 @@ def key_of(topic: TopicPlan) -> KeyOf | None:
         return None
     if _FIELD.fullmatch(text):
         return _field(topic.name, text)
+    from blueprints.expressions import ExpressionError
     from streamlets.evaluation import Evaluation  # here, because a key mostly is a field
 
-    evaluation = Evaluation(text, f"the key of topic {topic.name!r},", topic.schemas)
+    try:
+        evaluation = Evaluation(text, f"the key of topic {topic.name!r},", topic.schemas)
+    except ExpressionError as exc:
+        raise Fatal(f"the key of {topic.name!r}: {exc}", code="bad-expression", exit_code=64) from exc
 
     def by_expression(data: bytes | None, headers: Headers) -> bytes | None:
         try:

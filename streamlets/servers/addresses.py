@@ -220,3 +220,18 @@ def is_public(address: Address) -> bool:
         or address.is_private
         or address.is_unspecified
     )
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OWN_HEADERS = ("content-length", "transfer-encoding", "connection", "content-type", "host")
+
+
+def header_problem(name: str, value: str) -> str:
+    """Return why a header cannot be sent, or nothing; its value is not in the answer."""
+    if not _HEADER_NAME.fullmatch(name):
+        return f"no header can be called {name[:40]!r}"
+    if name.lower() in _OWN_HEADERS:
+        return f"the header {name!r} is the client's own; leave it out"
+    if any(char in value for char in "\r\n\0") or not value.isascii():
+        return f"the value of the header {name!r} has characters that cannot be sent"
+    return ""

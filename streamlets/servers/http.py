@@ -8,7 +8,6 @@ compression, no pipelining.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ import msgspec
 
 from blueprints.veil import Veil
 from streamlets.errors import Broken, Fatal, Rejected, Unavailable
-from streamlets.servers.addresses import Origin, check_address
+from streamlets.servers.addresses import Origin, check_address, header_problem
 
 MAX_BODY_BYTES = (
     32 * 1024 * 1024
@@ -30,7 +29,6 @@ MAX_BODY_BYTES = (
 MAX_HEADER_BYTES = 64 * 1024  # as most servers limit what they take themselves
 MAX_IDLE = 64  # kept connections of one client; more than any sensible number of calls in flight
 CONNECT_TIMEOUT_S = 3.0  # a SYN that is lost is sent again after 1 s; who has not answered by 3 s is away
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -239,10 +237,8 @@ class HttpClient:
         )
         fixed = {"host": host, "accept": "application/json", "user-agent": "streamlets"}
         for name, value in headers.items():
-            if not _HEADER_NAME.fullmatch(name) or any(c in value for c in "\r\n\0") or not value.isascii():
-                raise Fatal(f"header {name!r} of {self.where} cannot be sent", code="bad-option")
-            if name.lower() in ("content-length", "transfer-encoding", "connection", "content-type", "host"):
-                raise Fatal(f"header {name!r} of {self.where} is the client's own", code="bad-option")
+            if problem := header_problem(name, value):
+                raise Fatal(f"{self.where}: {problem}", code="bad-option")
             fixed[name.lower()] = value
         self._veil = Veil(headers.values())
         self._head = "".join(f"{name}: {value}\r\n" for name, value in fixed.items()).encode()

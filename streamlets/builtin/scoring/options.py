@@ -11,7 +11,7 @@ from blueprints.units import Duration
 from streamlets.errors import Rejected
 from streamlets.evaluation import Cel
 from streamlets.ports import OptionsBase
-from streamlets.servers.addresses import AllowList, parse_url
+from streamlets.servers.addresses import AllowList, header_problem, parse_url
 
 PROTOCOLS_NOT_YET = ("v2-grpc", "kserve", "tensorflow", "seldon")
 
@@ -32,6 +32,14 @@ class ServerOptions(OptionsBase):
     weight: float = Field(
         default=1.0, gt=0, le=1000, description="Its share of the calls, beside the others'."
     )
+
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, secret in value.items():
+            if problem := header_problem(name, secret.get_secret_value()):
+                raise ValueError(problem)
+        return value
 
 
 class BatchOptions(OptionsBase):
