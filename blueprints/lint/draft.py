@@ -97,6 +97,8 @@ class Draft:
         self.root, self.sources, self.catalog, self.base_dir = root, sources, catalog, base_dir
         self.diagnostics: list[Diagnostic] = []
         self.n_errors = 0
+        self.written: dict[str, Any] = {}
+        """Topic → what `lint.written` knows of its events, found once."""
         self.secrets: set[int] = set()
         """Identities of the nodes that hold a secret."""
         self.known: set[str] = set()

@@ -23,12 +23,44 @@ class Written(NamedTuple):
         return Data(self.name, FieldType.of(self.schema), self.is_certain)
 
 
-def written_to(draft: Draft, topic: TopicDraft, seen: frozenset[str] = frozenset()) -> list[Written]:
+def written_to(draft: Draft, topic: TopicDraft) -> list[Written]:
     """Return what is known of a topic's events: the contract that it names, else those of its producers' outlets.
 
     An outlet that forwards has the contracts of what its streamlet reads. Nothing is known of a producer without
-    contract, and of what others write.
+    contract, and of what others write. Each topic is looked at once, however many ways lead back to it; of a way that
+    goes round nothing more is known.
     """
+    waiting, opened = [topic], set[str]()
+    while waiting:
+        here = waiting[-1]
+        before = [
+            source
+            for source in _forwarded(draft, here)
+            if source.name not in draft.written and source.name not in opened
+        ]
+        opened.add(here.name)
+        if before and here.name not in draft.written:
+            waiting += before
+        else:
+            if here.name not in draft.written:
+                draft.written[here.name] = _written(draft, here)
+            waiting.pop()
+    return list(draft.written[topic.name])
+
+
+def _forwarded(draft: Draft, topic: TopicDraft) -> list[TopicDraft]:
+    """Return the topics whose events a topic's producers pass on."""
+    if topic.section.has("contract"):
+        return []
+    return [
+        source
+        for use in topic.producers
+        if use.port is not None and use.port.contract is None and use.port.forwards is not None
+        for source, _ in draft.uses(use.ref.streamlet, use.port.forwards)
+    ]
+
+
+def _written(draft: Draft, topic: TopicDraft) -> list[Written]:
     if topic.section.has("contract"):
         agreed = topic.contract
         if agreed is None or agreed.json_schema is None:
@@ -41,11 +73,9 @@ def written_to(draft: Draft, topic: TopicDraft, seen: frozenset[str] = frozenset
         if use.port.contract is not None:
             one = _titled(str(use.ref), use.port.contract)
             found.setdefault(id(use.port.contract), one)
-        elif use.port.forwards is not None:
-            for source, _ in draft.uses(use.streamlet.name, use.port.forwards):
-                if source.name not in seen:
-                    for one in written_to(draft, source, seen | {topic.name}):
-                        found.setdefault(id(one.schema), one._replace(is_certain=False))
+    for source in _forwarded(draft, topic):
+        for one in draft.written.get(source.name, ()):
+            found.setdefault(id(one.schema), one._replace(is_certain=False))
     return list(found.values())
 
 

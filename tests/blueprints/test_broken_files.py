@@ -215,8 +215,8 @@ SCHEMAS = {
 ODD_SCHEMAS = {
     "a reference to itself": '{"$ref": "#"}',
     "references in a round": '{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}},"$ref":"#/$defs/a"}',
-    "a recursive type": '{"type":"object","properties":{"child":{"$ref":"#"}}}',
-    "a pattern that backtracks": '{"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}',
+    "a recursive type": '{"type":"object","properties":{"celsius":{"type":"number"},"child":{"$ref":"#"}}}',
+    "a pattern that backtracks": '{"properties":{"celsius":{"type":"number"},"a":{"pattern":"^(a+)+$"}}}',
     "alternatives of alternatives": json.dumps(
         {
             "$defs": {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(40)}
@@ -231,9 +231,7 @@ ODD_SCHEMAS = {
 def test_a_broken_contract_is_refused_within_a_second_and_nothing_is_fetched(tmp_path, lint, name):
     (tmp_path / "c.json").write_text({**SCHEMAS, **ODD_SCHEMAS}[name])
     text = GOOD.replace(b"topics:", b"contracts: { c: { json-schema: c.json } }\ntopics:")
-    text = text.replace(b"retention: 7d", b"contract: c, key: a").replace(
-        b"print.in] }", b"print.in], contract: c }"
-    )
+    text = text.replace(b"retention: 7d", b"contract: c").replace(b"print.in] }", b"print.in], contract: c }")
     found = lint(text)
     assert bool(found) == (name in SCHEMAS)
     assert all(one.code == "bad-value" for one in found)
