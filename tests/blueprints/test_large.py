@@ -24,9 +24,9 @@ def chain(n):
     [
         ("name", "name"),
         ("consumers: [s", "consumers: [z"),
-        ("use: filter", "use: flter"),
-        ("where:", "were:"),
-        ("[s0.out]", "[s0.out, s999.out]"),
+        pytest.param("use: filter", "use: flter", marks=pytest.mark.slow),
+        pytest.param("where:", "were:", marks=pytest.mark.slow),
+        pytest.param("[s0.out]", "[s0.out, s999.out]", marks=pytest.mark.slow),
     ],
     ids=["right", "misnamed ports", "misspelt built-ins", "misspelt options", "a cycle through all"],
 )
@@ -41,6 +41,7 @@ def test_a_thousand_streamlets_take_seconds(tmp_path, old, new):
     assert len(found) <= 1_000
 
 
+@pytest.mark.slow
 def test_twice_as_many_take_about_twice_as_long(tmp_path):
     (tmp_path / "readings.jsonl").write_text("{}\n")
     path, catalog = tmp_path / "a.yaml", Streamlets()

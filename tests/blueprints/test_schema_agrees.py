@@ -132,12 +132,12 @@ def agree(lint, seed, count):
 
 
 def test_schema_and_linter_agree_on_mistakes(lint):
-    agree(lint, 11, 400)
+    agree(lint, 11, 150)
 
 
 @pytest.mark.slow
 def test_schema_and_linter_agree_on_thousands_of_mistakes(lint):
-    agree(lint, 12, 2_000)
+    agree(lint, 12, 1_000)
 
 
 VALUES = (
@@ -189,9 +189,9 @@ def is_known(what: str) -> bool:
 def test_schema_and_linter_agree_on_values_of_every_field(lint):
     texts = list(replaced())
     random.Random(3).shuffle(texts)
-    compared, different = differences(lint, texts[:1_000])
+    compared, different = differences(lint, texts[:600])
     hard = [line for what, line in different if not is_known(what)]
-    assert compared > 800
+    assert compared > 480
     assert len(hard) <= compared // 100, f"{len(hard)} of {compared}: {hard}"
     assert len(different) <= compared // 12, f"{len(different)} of {compared}"
 

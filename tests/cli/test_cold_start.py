@@ -65,7 +65,15 @@ def loaded(folder: Path, *arguments: str) -> set[str]:
     return set(modules)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["verify", "--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        pytest.param(["verify", "--help"], marks=pytest.mark.slow),
+        pytest.param(["--version"], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
 def test_help_loads_nothing_that_is_not_its_own(tmp_path, arguments):
     allowed = {"importlib.metadata"} if arguments == ["--version"] else set()
     assert sorted(loaded(tmp_path, *arguments) & (FOR_HELP.keys() - allowed)) == []
