@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from blueprints.load import _lint, _plan
+from blueprints.load import lint, plan_of
 from streamlets.catalog import Streamlets
 from streamlets.cli import main
 from streamlets.cli.dry_run import rehearse
@@ -46,10 +46,10 @@ def application(tmp_path_factory):
         text = Generator(seed, catalog, folder).text_of()
         (folder / "a.yaml").write_text(text)
         # The linter's draft is made a plan of whatever was found, so that start-up is asked as if there were no linter.
-        draft, found = _lint(folder / "a.yaml", catalog, ENVIRON, ())
+        draft, found = lint(folder / "a.yaml", catalog, ENVIRON, ())
         errors = [problem for problem in found if problem.severity == "error"]
         try:
-            plan = _plan(draft, folder / "a.yaml")
+            plan = plan_of(draft, folder / "a.yaml")
         except Exception:
             plan = None
         return text, errors, plan

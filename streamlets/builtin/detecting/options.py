@@ -78,10 +78,9 @@ class DetectOptions(OptionsBase):
     )
     reference: str = Field(
         min_length=1,
-        json_schema_extra=_ANEW,
+        json_schema_extra={"pattern": r"\.(npz|jsonl|ndjson)$|\$\{", **_ANEW},
         description="The rows to compare with, and held-out ones in the stream's order to calibrate on: an .npz that "
         "`detectors.reference.save` wrote, or .jsonl of clean rows, in the blueprint's folder.",
-        json_schema_extra={"pattern": r"\.(npz|jsonl|ndjson)$|\$\{"},
     )
     features: list[str] | None = Field(
         default=None,
