@@ -61,7 +61,9 @@ TABLE = {
         "letter.code": "while running: an event against its contract, with `on-invalid: stop`",
     },
     "engine/state.py": {"'state-too-large'": LATER},
-    "engine/worker.py": {"'bad-value'": LINT, "'partitions-differ'": LINT, "'single-reader'": LINT, "why.code": "lint: same test"},
+    "engine/worker.py": {
+        "'bad-value'": LINT, "'partitions-differ'": LINT, "'single-reader'": LINT, "why.code": "lint: the same test",
+    },
     "servers/http.py": {"'bad-option'": LINT},
     "servers/onnx.py": {"'bad-option'": LINT},
     "servers/onnx_model.py": {
