@@ -76,9 +76,13 @@ def _wrong(node: Node, what: str, wanted: str, report: Report, fix: Fix | None =
 
 @dataclass(frozen=True)
 class Text:
-    """Text; `may_be_empty` for a prefix that is switched off."""
+    """Text; `may_be_empty` for a prefix that is switched off.
+
+    `is_expression`: a bare number in its place is nothing that quotes would mend.
+    """
 
     may_be_empty: bool = False
+    is_expression: bool = False
 
     def read(self, node: Node, what: str, report: Report) -> Any:
         if isinstance(node, ScalarNode) and not node.is_unset:
@@ -88,7 +92,9 @@ class Text:
                 return node.text
             if node.value is not None and not isinstance(node.value, str):
                 message = f"{what} must be text; write '{node.raw}' in quotes"
-                report(node.mark, "bad-value", message, fix=respell.as_text(node))
+                report(
+                    node.mark, "bad-value", message, fix=None if self.is_expression else respell.as_text(node)
+                )
                 return INVALID
         return _wrong(node, what, "text", report)
 

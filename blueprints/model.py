@@ -81,7 +81,9 @@ TOPIC: Final = Level(
         Field("producers", PortPaths(), "outlets that write to it, as [score.out]"),
         Field("consumers", PortPaths(), "inlets that read it, as [score.in]"),
         Field(
-            "key", Text(), "a field of the event's data, or a CEL expression over it; else the producer's key"
+            "key",
+            Text(is_expression=True),
+            "a field of the event's data, or a CEL expression over it; else the producer's key",
         ),
         *_SIZES,
         Field(

@@ -237,6 +237,11 @@ def test_a_fix_may_uncover_what_another_fix_mends(folder):
     assert fixed(folder, text) == (mended, [])
 
 
+def test_a_key_that_is_a_number_is_not_put_in_quotes(folder):
+    text = HEAD + FLIGHTS + RECEIVER + JOINED.replace("[end.in] }", "[end.in], key: 17 }")
+    assert fixed(folder, text) == (text, ["bad-value"])
+
+
 def test_what_an_alias_repeats_is_not_touched_and_anchors_stay(folder):
     text = HEAD + FLIGHTS + RECEIVER
     text += "topics:\n  t: { producers: [flights.out], consumers: [end.in], retention: &r 5days }\n"
