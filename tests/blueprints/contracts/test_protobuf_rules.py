@@ -93,7 +93,7 @@ def is_read(made, number, old, new, descriptor):
     if old[number][1] != new[number][1]:
         if old[number][1]:
             return False  # a list of which one is left
-        after = after[0] if len(after) == 1 else None
+        after = after[0] if len(after) == 1 else type(before)()  # a zero without presence is not written
     return plain(before, old[number][1]) == plain(after, old[number][1])
 
 
