@@ -68,11 +68,13 @@ class File:
         )
         id: Annotated[str, Cel(over="out", gives="id", attributes=False)] | None = Field(
             default=None,
+            min_length=1,
             description="a field or a CEL expression over the data: the event's id; absent: made of the file's path "
             "and the line's place in it",
         )
         time: Annotated[str, Cel(over="out", gives="time", attributes=False)] | None = Field(
             default=None,
+            min_length=1,
             description="a field or a CEL expression over the data: the event's time, as RFC 3339 (without a zone: "
             "UTC) or in seconds since 1970; absent: none",
         )

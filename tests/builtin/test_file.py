@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from streamlets.builtin import file as module
 from streamlets.builtin.file import File
@@ -417,3 +418,9 @@ def test_what_cannot_be_read_is_found_by_the_linter(
     ((found, _, message),) = problems(tmp_path, **options)
     assert found == code
     assert says in message
+
+
+@pytest.mark.parametrize("option", ["id", "time"])
+def test_an_empty_expression_is_no_option(option: str) -> None:
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        File.Options.model_validate({"path": "a.jsonl", option: ""})
