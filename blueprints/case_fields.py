@@ -508,7 +508,7 @@ class Case:
                         section.key(name), "misplaced-field", f"{told} has 'steps'; '{name}' goes into one"
                     )
         steps = section.get("steps") or []
-        if not section.has("expect") and not any(step.has("expect") for step in steps):
+        if not any(one.get("expect") or one.is_wrong("expect") for one in (section, *steps)):
             report(
                 section.mark,
                 "missing-field",

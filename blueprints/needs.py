@@ -100,6 +100,7 @@ class Needs:
     secrets_to       URLs that a secret is sent to
     open_listeners   addresses, host:port, that it listens on without asking who calls
     trusted_files    files that it runs, or believes as it does the blueprint: models, references, code
+    read_files, written_files   files that it reads events from and writes them to: each that is written has one user
     """
 
     holds: tuple[Hold, ...] = ()
@@ -117,6 +118,8 @@ class Needs:
     secrets_to: tuple[Said, ...] = ()
     open_listeners: tuple[Said, ...] = ()
     trusted_files: tuple[Said, ...] = ()
+    read_files: tuple[Said, ...] = ()
+    written_files: tuple[Said, ...] = ()
 
     def inlets(self) -> set[str]:
         """Return the inlets that something is said of."""

@@ -168,7 +168,10 @@ def _wrong(
         if bad is not None:
             return bad
     if this.kind == "word":
-        return Problem(this.at, len(text), f"CEL cannot name '{text}'; write event.data['{text}']")
+        at = this.at
+        if is_adjacent and before is not None and before.kind == "name":
+            at, text = before.at, before.text + text  # one word to whoever wrote it
+        return Problem(at, len(text), f"CEL cannot name '{text}'; write event.data['{text}']")
     if this.kind == "sign" and text in _SIGNS:
         return Problem(this.at, len(text), _SIGNS[text])
     if this.kind == "sign" and not text.isascii():

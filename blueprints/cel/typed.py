@@ -179,7 +179,8 @@ class _Check:
 
     def _result_faults(self, tree: Node, result: str, gives: Gives) -> list[Fault]:
         wanted, told = WANTED[gives]
-        known = self._knowledge.of(tree)
+        is_test = isinstance(tree, Select) and tree.is_test  # has(…) is a truth, whatever the field is
+        known = None if is_test else self._knowledge.of(tree)
         if known is not None and known.type.core:
             unwanted = unwanted_kind(known.told, known.type, gives)
             return [Fault(0, len(self._text), "bad-expression", unwanted)] if unwanted else []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from blueprints.catalog import StreamletType, Wiring
+from blueprints.catalog import OptionProblem, StreamletType, Wiring
 from blueprints.lint.draft import Draft, StreamletDraft
 from blueprints.lint.options import report_problem
 from blueprints.needs import Needs, flaw
@@ -28,6 +29,24 @@ def check(draft: Draft) -> None:
         for problem in problems:
             report_problem(draft, streamlet, problem)
         _ask_needs(draft, streamlet, kind, wiring)
+    _check_files(draft)
+
+
+def _check_files(draft: Draft) -> None:
+    """Report a file that is written by one streamlet and read or written by another, however its path is spelt."""
+    users: dict[str, tuple[str, str]] = {}
+    for streamlet in draft.streamlets.values():
+        for said in streamlet.needs.read_files:
+            users.setdefault(os.path.realpath(draft.base_dir / said.text), (streamlet.name, "reads"))
+    for streamlet in draft.streamlets.values():
+        for said in streamlet.needs.written_files:
+            place = os.path.realpath(draft.base_dir / said.text)
+            other, does = users.setdefault(place, (streamlet.name, "writes"))
+            if other != streamlet.name:
+                message = (
+                    f"'{other}' {does} the file '{said.text}' too; what is written has a file of its own"
+                )
+                report_problem(draft, streamlet, OptionProblem(said.option, "bad-option", message))
 
 
 def _ask_needs(draft: Draft, streamlet: StreamletDraft, kind: StreamletType, wiring: Wiring) -> None:

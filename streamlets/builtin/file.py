@@ -26,7 +26,7 @@ from blueprints.suggest import did_you_mean
 from streamlets.errors import Fatal, Rejected, Unavailable
 from streamlets.evaluation import Cel, Evaluation
 from streamlets.event import STRUCTURED, Delivery, decode
-from streamlets.ports import Context, Emit, Finding, Needs, OptionsBase, Outlet, Portion, Wiring
+from streamlets.ports import Context, Emit, Finding, Needs, OptionsBase, Outlet, Portion, Said, Wiring
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 MAX_FILES = 1_000  # a split is a task and a partition of the state topic
@@ -115,8 +115,9 @@ class File:
 
     @staticmethod
     def needs(options: Options, wiring: Wiring) -> Needs:
-        """Return that each file is read by one worker."""
-        return Needs(splits=len(_matched(options.path, wiring.base_dir)))
+        """Return that each file is read by one worker, and which they are."""
+        files = _matched(options.path, wiring.base_dir)
+        return Needs(splits=len(files), read_files=tuple(Said(file, ("path",)) for file in files))
 
     def __init__(self, options: Options, context: Context) -> None:
         self._options = options

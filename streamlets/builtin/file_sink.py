@@ -27,7 +27,18 @@ from pydantic import Field, field_validator
 from streamlets.errors import Fatal, Rejected, Unavailable
 from streamlets.event import Event, decode, encode_structured
 from streamlets.faults import point
-from streamlets.ports import Batch, Context, DeadLetter, Finding, Inlet, Needs, OptionsBase, Outcome, Wiring
+from streamlets.ports import (
+    Batch,
+    Context,
+    DeadLetter,
+    Finding,
+    Inlet,
+    Needs,
+    OptionsBase,
+    Outcome,
+    Said,
+    Wiring,
+)
 
 T = TypeVar("T")
 
@@ -86,7 +97,8 @@ class FileSink:
     def needs(options: Options, wiring: Wiring) -> Needs:
         """Return that one writer is needed."""
         return Needs(
-            single_reader="it writes one file in one order; give it one replica and a topic of one partition"
+            single_reader="it writes one file in one order; give it one replica and a topic of one partition",
+            written_files=(Said(options.path, ("path",)),),
         )
 
     async def process(self, batch: Batch) -> Outcome:

@@ -153,7 +153,7 @@ def _condition(expected: Expectation, seen: Seen) -> list[Difference]:
     assert expected.cel is not None
     fields = seen.data if isinstance(seen.data, dict) else {}
     attributes = {name: value for name, value in seen.attributes.items() if value is not None}
-    values = {"data": seen.data, **fields, "event": attributes}
+    values = {"data": seen.data, **fields, "event": {**attributes, "data": seen.data}}
     try:
         result = expected.cel.evaluate(values)
     except ExpressionError as exc:

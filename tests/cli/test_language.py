@@ -427,3 +427,40 @@ def test_schema_prints_that_of_test_files_too(capsys):
     schema = json.loads(capsys.readouterr().out)
     Draft202012Validator.check_schema(schema)
     assert schema["required"] == ["cases"]
+
+
+def test_a_file_that_is_written_is_nobody_elses(folder, capsys):
+    (folder / "in.jsonl").write_text("{}\n")
+    text = """\
+name: files
+streamlets:
+  src: {{ use: file, with: {{ path: in.jsonl }} }}
+  one: {{ use: file-sink, with: {{ path: out.jsonl }} }}
+  two: {{ use: file-sink, with: {{ path: {} }} }}
+topics:
+  a: {{ producers: [src.out], consumers: [one.in, two.in] }}
+"""
+    for path, said in [("./out.jsonl", "'one' writes"), ("in.jsonl", "'src' reads"), ("other.jsonl", "")]:
+        (folder / "files.yaml").write_text(text.format(path))
+        assert main.run(["verify", "files.yaml"]) == (1 if said else 0)
+        assert said in capsys.readouterr().out
+
+
+def test_a_condition_may_be_whether_a_field_is_there(folder, capsys):
+    (folder / "j.json").write_text(
+        '{"type": "object", "properties": {"s": {"type": "string"}, "m": {"type": "object"}}}'
+    )
+    text = """\
+name: asks
+contracts: {{ j: {{ json-schema: j.json }} }}
+streamlets: {{ f: {{ use: filter, with: {{ where: "{}" }} }} }}
+topics:
+  a: {{ external: true, consumers: [f.in], contract: j }}
+  b: {{ producers: [f.out], external: true }}
+"""
+    for where in ("has(event.data.s)", "has(event.data.m)", "has(event.data.m) && has(event.data.m.k)"):
+        (folder / "asks.yaml").write_text(text.format(where))
+        assert main.run(["verify", "asks.yaml"]) == 0, capsys.readouterr().out
+    (folder / "asks.yaml").write_text(text.format("zzé > 1"))
+    assert main.run(["verify", "asks.yaml"]) == 1
+    assert "column 1: CEL cannot name 'zzé'; write event.data['zzé']" in capsys.readouterr().out

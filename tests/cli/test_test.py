@@ -245,3 +245,22 @@ def test_a_model_or_an_answer_that_the_case_does_not_have_is_told(tested):
     assert "no model: model 'm' was called; add it under 'models' of the case" in told
     assert "'when' over the inputs x: there is no field 'z'" in told
     assert "no answer of model 'm' fits a row; end its list with a 'default'" in told
+
+
+def test_a_case_that_expects_nothing_of_no_topic_is_refused(tested):
+    code, told = tested("""
+      - name: says nothing
+        given: { readings: [ { sensor: a, celsius: 31.0 } ] }
+        expect: {}
+    """)
+    assert code == 1
+    assert "expects nothing" in told
+
+
+def test_a_condition_of_a_case_may_ask_for_a_field_as_the_linter_advises(tested):
+    code, told = tested("""
+      - name: asks first
+        given: { readings: [ { sensor: a, celsius: 31.0 } ] }
+        expect: { warm: [ { cel: "has(event.data.sensor) && !has(event.data.unit)" } ] }
+    """)
+    assert code == 0, told
