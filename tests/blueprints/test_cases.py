@@ -126,6 +126,7 @@ def test_data_may_have_a_field_called_data_among_others(tmp_path):
     assert event.data == {"data": 1, "measured": 2}
 
 
+@pytest.mark.slow
 def test_a_test_file_may_be_larger_than_any_blueprint(tmp_path):
     file = tmp_path / "x_test.yaml"
     case = "  - { name: case %d, given: { t: [ { a: 1, b: 2, c: 3 } ] }, expect: { t: none } }\n"

@@ -124,6 +124,7 @@ def remarks(check):
     return check
 
 
+@pytest.mark.slow
 def test_of_500_mistakes_99_in_100_are_told_at_their_line_and_95_in_3_problems(remarks):
     run(remarks, 1, FAST)
 

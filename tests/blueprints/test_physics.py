@@ -295,6 +295,7 @@ def replay(rate, partitions, n_bytes, wait_s, events, max_bytes):
     return is_dropped, most, most * n_bytes
 
 
+@pytest.mark.slow
 def test_bytes_and_memory_agree_with_a_partition_that_is_played_event_by_event(codes):
     rng = random.Random(72)
     seen = set()

@@ -577,6 +577,7 @@ def test_a_cancelled_batch_leaves_what_is_held_as_it_was(folder: Path) -> None:
     on(folder, test, apart=stuck)
 
 
+@pytest.mark.slow
 def test_a_real_child_says_the_same_and_is_replaced_when_it_is_killed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

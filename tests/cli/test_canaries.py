@@ -253,6 +253,7 @@ def in_topics(folder: Path) -> list[str]:
     return asyncio.run(_topics(folder))
 
 
+@pytest.mark.slow
 def test_an_application_whose_code_and_server_repeat_its_secrets_shows_none(folder, capfd):
     told = run_against(folder, picky, "--until-idle", "--debug")
     assert "dead-letter" in told, told

@@ -17,7 +17,6 @@ GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-@pytest.mark.slow
 def test_the_reference_is_what_the_code_says():
     assert generate.stale() == [], "run `make docs` and commit what it writes"
 

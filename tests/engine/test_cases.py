@@ -118,7 +118,7 @@ def cases_of(folder: Path, name: str, text: str, limit_s: float = 10.0):
 ONE = "  - { name: one, given: { rows: [ { k: a } ] }, expect: { out: { count: 1 } } }\n"
 
 
-def told(folder, name, text=ONE, limit_s=10.0):
+def told(folder, name, text=ONE, limit_s=60.0):
     cases, (case,) = cases_of(folder, name, text, limit_s)
     began_s = time.perf_counter()
     result = cases.run(case)

@@ -126,6 +126,7 @@ def appenders_beside_a_worker(place: EmbeddedPlace, processes: int, count: int) 
     connection.close()
 
 
+@pytest.mark.slow
 def test_two_processes_append_while_a_worker_runs(place: EmbeddedPlace) -> None:
     appenders_beside_a_worker(place, processes=2, count=30)
 

@@ -130,6 +130,7 @@ def test_a_large_table_is_compacted_a_step_at_a_time(
     with_topic(place, compacted(), story)
 
 
+@pytest.mark.slow
 def test_state_written_again_and_again_stays_small_by_itself(
     place: EmbeddedPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
