@@ -23,6 +23,7 @@ from blueprints.cel.tree import (
     Constant,
     ListOf,
     Node,
+    Select,
     engine,
     parsed,
     walk,
