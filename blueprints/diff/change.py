@@ -103,10 +103,8 @@ class Side:
         return self.draft.streamlets
 
 
-def taken_for(plan: Plan, topic: str) -> str:
+def taken_for(topic: str) -> str:
     """Return what happens at start-up where a state's offsets are of another topic than the one that is read."""
-    if plan.delivery == "at-least-once":
-        return f"it would go on at them in {topic}, and pass over what lies before"
     return f"`run` refuses it in {topic} (state-differs)"
 
 

@@ -165,7 +165,7 @@ def _inlets(
         else:
             left = f"the group {new.plan.group(name)} and {new.plan.state_topic(name)}"
             why = (
-                f"its state is true at offsets of {was}: {taken_for(new.plan, now)}; drain {was}, then delete {left}: "
+                f"its state is true at offsets of {was}: {taken_for(now)}; drain {was}, then delete {left}: "
                 f"it begins at '{_start(after)}' of {now}"
             )
             yield _wired(old, new, name, port, Effect.STATE, why, was, now)

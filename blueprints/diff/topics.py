@@ -135,7 +135,7 @@ def _moved_readers(one: Compared) -> str:
     if not names:
         return ""
     told = f"the state of {', '.join(names)} is true at offsets of the old one"
-    return f"; {told}: {taken_for(one.new.plan, 'the new one')}"
+    return f"; {told}: {taken_for('the new one')}"
 
 
 def _partitions(one: Compared) -> Iterator[Change]:

@@ -82,7 +82,7 @@ class Owned:
 
     def row(self, commit: int, done: list[Range], tally: Tally) -> LedgerRow:
         """Return the ledger's row as it is to be saved with a release."""
-        return LedgerRow(commit, done, tally, self.begin, self.number + 1)
+        return LedgerRow(commit, done, tally, self.begin, self.number + 1, self.where.topic)
 
     def end(self) -> None:
         """Stop all work of this partition; its results are dropped and its deliveries will come again."""

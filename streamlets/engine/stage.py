@@ -271,6 +271,13 @@ class Stage:
         kept = TopicPartition(self._state_topic, where.partition)
         scope = self._scopes.get(self._inlets[where.topic], "")
         committed, state, row = await restore_committed(self._consumer, self._transport, where, kept, scope)
+        if row is not None and row.topic not in ("", where.topic):
+            raise Fatal(
+                f"{self.name}: the state of partition {where.partition} belongs to {row.topic}, "
+                f"and the inlet reads {where.topic} now: the offsets of one say nothing of the other",
+                code="state-differs",
+                hint="let the inlet read what it read before, or delete the group and its state topic to begin anew",
+            )
         if committed == (row.offset if row is not None else None):
             return committed, state, row
         if not self._atomic and row is not None and row.offset > (-1 if committed is None else committed):

@@ -141,6 +141,8 @@ class LedgerRow(msgspec.Struct):
     begin: int
     """Where the group began in this partition: the account counts from here."""
     number: int = 0
+    topic: str = ""
+    """Whose offsets these are, by its name in the log; rows of older versions do not say."""
 
     def encode(self) -> bytes:
         return orjson.dumps(
@@ -149,6 +151,7 @@ class LedgerRow(msgspec.Struct):
                 "done": self.done,
                 "begin": self.begin,
                 "number": self.number,
+                "topic": self.topic,
                 "tally": self.tally.to_json(),
             }
         )
@@ -162,6 +165,7 @@ class LedgerRow(msgspec.Struct):
             Tally.from_json(row["tally"]),
             row["begin"],
             row["number"],
+            row.get("topic", ""),
         )
 
 

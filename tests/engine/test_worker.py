@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from blueprints.plan import ContractPlan
+from blueprints.plan import ContractPlan, Plan
 from streamlets.component import Component
 from streamlets.engine import stage as stage_module
 from streamlets.engine.account import account
@@ -191,6 +191,28 @@ def test_events_cut_by_retention_before_they_were_read_stop_a_critical_stage() -
         ended = await app.until_idle()
         assert ended.exit_code == 1
         assert "5 events of app.numbers/0 are gone by retention" in ended.causes[0]
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_an_inlet_that_moved_to_another_topic_does_not_pass_events_over(delivery: Any) -> None:
+    def reading(name: str) -> Plan:
+        topics = [topic(name, (), ("copy.in",)), topic("copies", ("copy.out",))]
+        return plan(["copy"], topics, delivery=delivery)
+
+    async def main() -> None:
+        app = Application(reading("numbers"), {"copy": Copy})
+        await app.worker()
+        await app.put("numbers", list(range(10)))
+        assert (await app.until_idle()).exit_code == 0
+        moved = Application(reading("others"), {"copy": Copy}, app.log)
+        worker = await moved.worker()
+        await moved.put("others", list(range(7)))
+        ended = await worker.run(until_idle=True)
+        assert ended.exit_code == 1
+        assert "belongs to app.numbers" in ended.causes[0]
+        assert "app.others" in ended.causes[0]
 
     virtual_run(main())
 
