@@ -1,6 +1,5 @@
 """What the tests of `streamlets test` share: an application, and what runs cases of it."""
 
-import sys
 import textwrap
 from pathlib import Path
 
@@ -25,12 +24,6 @@ topics:
   values: { external: true, consumers: [windows.in] }
   windows: { producers: [windows.out] }
 """
-
-
-@pytest.fixture(autouse=True)
-def _path_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands put a blueprint's folder on the path: its modules are nobody else's, in the next test."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 @pytest.fixture

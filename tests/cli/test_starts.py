@@ -22,9 +22,12 @@ from streamlets.transports.simulated_log import SimulatedLog
 from tests.blueprints.generated import ENVIRON, Generator, beside
 
 SAME = {
-    "topic-differs": "topic-name-clash",  # two topics of one name in the log: the second finds the first
-    "bad-topic-name": "bad-name",  # the names of the application's own topics begin with its name
-    "bad-option": "secret-in-clear",  # what is no secret is not looked at any further
+    "topic-differs": (
+        "topic-name-clash",
+        "dead-letter-loop",
+    ),  # one name in the log twice: the second finds the first
+    "bad-topic-name": ("bad-name",),  # the names of the application's own topics begin with its name
+    "bad-option": ("secret-in-clear",),  # what is no secret is not looked at any further
 }
 """A code of start-up → the linter's for the same thing, where the linter knows the cause and start-up its effect."""
 
@@ -89,7 +92,7 @@ def check(application, seeds):
         codes = {error.code for error in errors}
         if code is not None and code not in NEEDS_A_LOOK:
             assert errors, f"accepted, and start-up refuses it by {code}: {told}"
-            assert code in codes or SAME.get(code) in codes, f"start-up says {code}: {told}"
+            assert code in codes or codes & set(SAME.get(code, ())), f"start-up says {code}: {told}"
         outcomes[bool(errors), code is not None] += 1
     return outcomes
 

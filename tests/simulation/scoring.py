@@ -201,7 +201,11 @@ def _record(update: Update, number: int) -> Record:
 
 
 def check_payloads(log: SimulatedLog, stage: StageFacts) -> Iterable[Finding]:
-    """Each row that was called is once in the request log and once in the response log, as the prediction has it."""
+    """Each row that was called is once in the request log and once in the response log, as the prediction has it.
+
+    At-least-once, a release that broke off may have left its log behind without the predictions, and what is scored
+    again may be scored by another version: then each prediction is in the log, and not all of the log in predictions.
+    """
     topic = stage.outlets["payloads"]
     predicted = _predictions(log, stage)
     for partition in range(len(log.partitions(stage.inlet))):
@@ -210,6 +214,7 @@ def check_payloads(log: SimulatedLog, stage: StageFacts) -> Iterable[Finding]:
         called = [d for d in source if expected({}, d).code != "against-contract"]
         data = {identity(d)[1]: orjson.loads(d.value or b"") for d in called}
         wanted = Counter(identity(d)[1] for d in called)
+        logged: dict[str, set[float]] = defaultdict(set)
         for kind in ("request", "response"):
             found: Counter[str] = Counter()
             for stored in all_seen(log, topic):
@@ -220,6 +225,9 @@ def check_payloads(log: SimulatedLog, stage: StageFacts) -> Iterable[Finding]:
                 ] == partition:
                     events = body["parameters"]["events"]
                     found.update(events)
+                    if "outputs" in body:
+                        for event, value in zip(events, body["outputs"][0]["data"], strict=True):
+                            logged[event].add(value)
                     yield from _check_body(
                         place, kind, body, data, predicted, stored.visible_at, stage.is_exact
                     )
@@ -227,6 +235,9 @@ def check_payloads(log: SimulatedLog, stage: StageFacts) -> Iterable[Finding]:
                 yield Finding("O1", f"{place}: {dict(missing)} missing in the {kind}s")
             if stage.is_exact and (extra := found - wanted):
                 yield Finding("O2", f"{place}: {dict(extra)} too many in the {kind}s")
+        for event in wanted.keys() & predicted.keys():
+            if strange := {value for value, _ in predicted[event]} - logged[event]:
+                yield Finding("O1", f"{place}: {event} was predicted as {strange}, logged as {logged[event]}")
 
 
 def _predictions(log: SimulatedLog, stage: StageFacts) -> dict[str, list[tuple[float, int]]]:
@@ -257,7 +268,7 @@ def _check_body(
     elif "outputs" in body:
         for event, value in zip(events, body["outputs"][0]["data"], strict=True):
             there = predicted.get(event, [])
-            if value not in [v for v, _ in there]:
+            if is_exact and value not in [v for v, _ in there]:
                 yield Finding("O1", f"{place}: the log says {value} of {event}, the predictions {there}")
             elif is_exact and (value, visible_at) not in there:
                 yield Finding("O4", f"{place}: {event} was logged at step {visible_at}, predicted {there}")
