@@ -5,6 +5,8 @@ A case in one go:                               and in steps:
       given: { readings: [ { celsius: 35.0 } ] }      models: { m: [ { default: { y: 1.0 } } ] }
       expect: { warm: [ { subset: { … } } ] }         steps:
                                                         - { given: { … }, after: 5s, expect: { … } }
+
+Past 400 lines because it is one table, from the file down to an event, and a field of it is a few lines.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A blueprint's text as nodes that know their place: file, line and column of every key and value.
 
 YAML 1.2 core rules: `on`, `no` and `1:30` are text. No custom tags, no merge keys, one document. Depth, the number of
-values and what aliases expand to are capped on the event stream, before anything is built from it.
+values and what aliases expand to are capped on the event stream, before anything is built from it. Past 400 lines
+because the caps, the places and the words for broken YAML are about the same stream of events.
 """
 
 from __future__ import annotations

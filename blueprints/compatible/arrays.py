@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from blueprints.compatible.answer import EMPTY, Answer, unknown
 from blueprints.compatible.document import Undecidable
 from blueprints.compatible.node import ANY, Node, Part
-from blueprints.compatible.shape import NOTHING, Opaques, checked
+from blueprints.compatible.shape import NOTHING, Opaques, checked, counted
 from blueprints.compatible.values import mark, marks
 
 if TYPE_CHECKING:
@@ -175,19 +175,10 @@ def _unless_empty(shape: Array, search: Search) -> list[Array]:
 
 
 def _length(search: Search, shape: Array, part: Part, word: str, keywords: Mapping[str, Any]) -> list[Array]:
-    count = int(keywords[word])
-    if (word == "minItems") != part.negated:
-        low, high = (count + 1 if part.negated else count), None
-    else:
-        low, high = 0, (count - 1 if part.negated else count)
-    low = max(shape.low, low)
-    high = shape.high if high is None else high if shape.high is None else min(high, shape.high)
-    if (low, high) == (shape.low, shape.high):
-        return [shape]
-    if high is not None and low > high:
+    new = counted(shape, int(keywords[word]), word == "minItems", part.negated)
+    if new is None:
         return []
-    new = replace(shape, low=low, high=high)
-    return _unless_empty(new, search) if part.negated else [new]
+    return [new] if new is shape or not part.negated else _unless_empty(new, search)
 
 
 def _unique(search: Search, shape: Array, part: Part, word: str, keywords: Mapping[str, Any]) -> list[Array]:

@@ -10,7 +10,7 @@ from blueprints.compatible.answer import EMPTY, Answer, unknown
 from blueprints.compatible.document import Undecidable
 from blueprints.compatible.naming import named
 from blueprints.compatible.node import ANY, NEVER, Node, Part
-from blueprints.compatible.shape import NOTHING, Opaques, checked
+from blueprints.compatible.shape import NOTHING, Opaques, checked, counted
 from blueprints.compatible.unevaluated import spoken_of
 from blueprints.compatible.values import is_small, mark
 
@@ -236,19 +236,10 @@ def _required(
 
 
 def _count(search: Search, shape: Object, part: Part, word: str, keywords: Mapping[str, Any]) -> list[Object]:
-    count = int(keywords[word])
-    if (word == "minProperties") != part.negated:
-        low, high = (count + 1 if part.negated else count), None
-    else:
-        low, high = 0, (count - 1 if part.negated else count)
-    low = max(shape.low, low)
-    high = shape.high if high is None else high if shape.high is None else min(high, shape.high)
-    if (low, high) == (shape.low, shape.high):
-        return [shape]
-    if high is not None and low > high:
+    new = counted(shape, int(keywords[word]), word == "minProperties", part.negated)
+    if new is None:
         return []
-    new = replace(shape, low=low, high=high)
-    return _unless_empty(new, search) if part.negated else [new]
+    return [new] if new is shape or not part.negated else _unless_empty(new, search)
 
 
 def _fields(

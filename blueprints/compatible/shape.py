@@ -10,6 +10,8 @@ from blueprints.compatible.answer import EMPTY, Answer, found, unknown
 from blueprints.compatible.values import is_small, mark, marks
 
 if TYPE_CHECKING:
+    from blueprints.compatible.arrays import Array
+    from blueprints.compatible.objects import Object
     from blueprints.compatible.search import Search
 
 
@@ -53,6 +55,7 @@ class Shape(Protocol):
 
 
 S = TypeVar("S", bound="Shape")
+C = TypeVar("C", "Array", "Object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,19 @@ def checked(shape: Shape, value: Any, search: Search) -> Answer:
     if shape.holds(value, search):
         return found(value)
     return unknown("whether there is such a value")
+
+
+def counted(shape: C, count: int, is_least: bool, is_negated: bool) -> C | None:
+    """Return a shape of so many parts at least, or at most; itself where that is nothing new; None: none is left."""
+    if is_least != is_negated:
+        low, high = (count + 1 if is_negated else count), None
+    else:
+        low, high = 0, (count - 1 if is_negated else count)
+    low = max(shape.low, low)
+    high = shape.high if high is None else high if shape.high is None else min(high, shape.high)
+    if (low, high) == (shape.low, shape.high):
+        return shape
+    return None if high is not None and low > high else replace(shape, low=low, high=high)
 
 
 def with_opaque(shape: S, opaque: Opaque) -> S | None:

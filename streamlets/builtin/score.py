@@ -2,7 +2,8 @@
 
 The hot path is `process`: a batch's events become rows, rows of all partitions become calls (`scoring.batcher`), the
 answers are checked and become predictions by position. Which model a partition is scored with is decided in `admit`,
-in the order of the partition, and kept in its small state.
+in the order of the partition, and kept in its small state. Past 400 lines because what lints, starts, admits and
+retires a model is about one table of targets; the parts that stand alone are in `scoring/`.
 """
 
 from __future__ import annotations

@@ -5,86 +5,11 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from blueprints.schema import blueprint_schema
-from tests.blueprints.catalog import KINDS, TestCatalog
+from tests.blueprints.catalog import GOOD, KINDS, TestCatalog
 from tests.blueprints.test_environment import APP
 from tests.blueprints.test_load import FLIGHT_DELAYS
 
 SCHEMA = blueprint_schema(TestCatalog())
-
-GOOD = """\
-name: flight-delays
-description: flights in, delays out
-delivery: exactly-once
-streamlets:
-  flights:
-    use: replay
-    with:
-      dataset: nycflights13
-      rate: 100/s
-      limit: 1000
-      loop: false
-  features:
-    use: filter
-    with:
-      where: "distance > 100"
-    overlap: 4
-    on-invalid: drop
-    start: latest
-  score:
-    use: score
-    replicas: 2
-    with:
-      model: delay
-      servers: ["http://127.0.0.1:9101", "http://127.0.0.1:9102"]
-      protocol: v2
-      inputs: { x: [distance, hour] }
-      outputs: { delay_minutes: y }
-      batch:
-        max_events: 128
-        max_wait: 5ms
-      updates: { allow: ["http://127.0.0.1:*"] }
-      sample: 10%
-      concurrency: adaptive
-  drift:
-    use: detect
-    with:
-      detector: ks
-      reference: reference.npz
-      window: { events: 2000 }
-  alerts:
-    use: console
-topics:
-  departures:
-    producers: [flights.out]
-    consumers: [features.in]
-    key: carrier
-    partitions: 4
-    retention: 7d
-    max-bytes: 1GiB
-    config:
-      max.message.bytes: 1000000
-  features:
-    producers: [features.out]
-    consumers: [score.in]
-  predictions:
-    producers: [score.out]
-    external: true
-  payloads:
-    producers: [score.payloads]
-    consumers: [drift.in]
-    partitions: 1
-  drift-alerts:
-    producers: [drift.alerts]
-    consumers: [alerts.in]
-  model-updates:
-    consumers: [score.updates]
-    compacted: true
-    external: true
-defaults:
-  replication: 1
-dead-letters:
-  retention: 30d
-"""
 
 
 def problems(text):
